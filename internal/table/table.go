@@ -1,0 +1,47 @@
+// Package table is what every lookup table is: a key goes in, and one of three
+// outcomes comes out.
+//
+// A table is named "type:name" wherever the configuration accepts one. The
+// types are an explicit list that a program hands to an Opener; each family of
+// types has a folder below this one.
+package table
+
+import "context"
+
+// A Table answers lookups. A temporary failure is an error; it never means
+// that the key is absent. Lookup may be called from several goroutines.
+type Table interface {
+	// Lookup returns the value of key and whether there is one.
+	Lookup(ctx context.Context, key string) (value string, found bool, err error)
+	Close() error
+}
+
+// Keys says what kind of keys a table takes.
+type Keys int
+
+const (
+	Fixed   Keys = iota // indexed: the key is folded to lower case, partial keys are tried
+	Pattern             // regexp, pcre, cidr: only the whole, unmodified key
+)
+
+// A Keyed table says what keys it takes; one that does not is Fixed.
+type Keyed interface {
+	Keys() Keys
+}
+
+// A Walker lists all entries (postmap -s), in an order of the table's own.
+type Walker interface {
+	Walk(ctx context.Context, each func(key, value string) error) error
+}
+
+// A Writer is a table that can be changed in place.
+type Writer interface {
+	Store(ctx context.Context, key, value string) error
+	Delete(ctx context.Context, key string) (found bool, err error)
+}
+
+// A Type is a kind of table: "cidr", "hash", …
+type Type struct {
+	Name string
+	Open func(name string, o *Opener) (Table, error)
+}
