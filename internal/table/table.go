@@ -42,6 +42,16 @@ type Writer interface {
 
 // A Type is a kind of table: "cidr", "hash", …
 type Type struct {
-	Name string
-	Open func(name string, o *Opener) (Table, error)
+	Name   string
+	Fold   bool // keys are folded to lower case before they reach the table
+	Open   func(name string, o *Opener) (Table, error)
+	Create func(name string, o *Opener) (Builder, error) // postmap: build a new table; nil: it has no built form
+	Change func(name string, o *Opener) (Changer, error) // postmap -i, -d: change an existing one; nil: it cannot be changed
+}
+
+// A Changer is a table opened for reading, changing and walking.
+type Changer interface {
+	Table
+	Writer
+	Walker
 }

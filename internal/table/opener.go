@@ -1,0 +1,200 @@
+package table
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+)
+
+// Flags say how a table is to be used. The zero value is right for most
+// parameters: keys are folded, everything is allowed.
+type Flags int
+
+const (
+	FoldKey  Flags = 0         // indexed tables get the key in lower case: the default
+	KeepCase Flags = 1 << iota // the key is looked up as it is (postmap -f)
+
+	NoRegexpSubst // $1 in a pattern table's result is refused: the result names a file, a command or a user
+	NoProxy       // proxy: is bypassed, the table is opened in this process
+	NoUnauth      // refused: tables whose answer comes from a source that anybody may run
+	AnyOctets     // keys and values need not be UTF-8 whatever smtputf8_enable says (header and body checks)
+	ValueIsFile   // values are files, stored as base64 (postmap -F)
+	DupIgnore     // postmap -i, -w: a key that exists keeps its value
+	DupReplace    // postmap -r: a key that exists gets the new value
+	KeyNUL        // postmap -N: keys and values are stored with a trailing NUL
+	KeyNoNUL      // postmap -n: without
+)
+
+// Secure is what decides about privileges: local aliases, virtual user ids and
+// mailboxes (Postfix: DICT_FLAG_PARANOID).
+const Secure = NoRegexpSubst | NoProxy | NoUnauth
+
+// A Logger takes the warnings of tables.
+type Logger interface {
+	Infof(format string, args ...any)
+	Warningf(format string, args ...any)
+	Errorf(format string, args ...any)
+}
+
+// An Opener opens tables by "type:name". One of a program opens each table
+// once, however many parameters name it. Its fields are set before first use.
+type Opener struct {
+	Log          Logger              // nil: warnings are lost
+	DefaultType  string              // default_database_type, for a name without a type
+	UTF8         bool                // smtputf8_enable: keys and values must be UTF-8
+	ErrorIsFatal bool                // daemon_table_open_error_is_fatal: Open returns the error
+	Stale        func(spec string)   // called when a changed file cannot be opened again (after chroot); may be nil
+	Param        func(string) string // value of a main.cf parameter that a type reads; nil: its default
+	Flags        Flags               // how the table being opened is used; a Type's Open looks here
+
+	types  []Type
+	shared *shared
+}
+
+type shared struct {
+	mu     sync.Mutex
+	tables map[sharedKey]Table
+}
+
+type sharedKey struct {
+	spec  string
+	flags Flags
+}
+
+// NewOpener returns an opener of the given types.
+func NewOpener(types []Type) *Opener {
+	return &Opener{types: types, DefaultType: "hash", shared: &shared{tables: map[sharedKey]Table{}}}
+}
+
+// Types returns the types that the opener knows.
+func (o *Opener) Types() []Type { return o.types }
+
+// With returns an opener that shares the tables of o and opens with flags f.
+func (o *Opener) With(f Flags) *Opener {
+	c := *o
+	c.Flags = f
+	return &c
+}
+
+// Lookup returns the type called name.
+func (o *Opener) Lookup(name string) (Type, bool) {
+	for _, t := range o.types {
+		if t.Name == name {
+			return t, true
+		}
+	}
+	return Type{}, false
+}
+
+// Open opens "type:name". A table that cannot be opened is replaced by one
+// whose lookups fail, so that mail waits until the administrator has repaired
+// it; an error is returned for a name without a type, or when ErrorIsFatal is set.
+func (o *Opener) Open(spec string) (Table, error) {
+	o.shared.mu.Lock()
+	t := o.shared.tables[sharedKey{spec, o.Flags}]
+	o.shared.mu.Unlock()
+	if t != nil {
+		return t, nil
+	}
+	t, err := o.open(spec)
+	if err != nil {
+		return nil, err
+	}
+	o.shared.mu.Lock()
+	defer o.shared.mu.Unlock()
+	if other := o.shared.tables[sharedKey{spec, o.Flags}]; other != nil {
+		t.Close()
+		return other, nil
+	}
+	o.shared.tables[sharedKey{spec, o.Flags}] = t
+	return t, nil
+}
+
+func (o *Opener) open(spec string) (Table, error) {
+	typeName, name, err := SplitSpec(spec)
+	if err != nil {
+		return nil, err
+	}
+	for typeName == "proxy" && o.Flags&NoProxy != 0 {
+		if typeName, name, err = SplitSpec(name); err != nil {
+			return nil, err
+		}
+	}
+	t, known := o.Lookup(typeName)
+	var tab Table
+	if !known || t.Open == nil {
+		err = fmt.Errorf("unsupported dictionary type: %s", typeName)
+	} else {
+		tab, err = t.Open(name, o)
+	}
+	if err != nil {
+		if o.ErrorIsFatal {
+			return nil, err
+		}
+		o.logger().Errorf("%v", err)
+		return &surrogate{spec: spec, cause: err, log: o.logger()}, nil
+	}
+	return o.wrap(typeName+":"+name, t, tab), nil
+}
+
+// Close closes every table that was opened.
+func (o *Opener) Close() error {
+	o.shared.mu.Lock()
+	defer o.shared.mu.Unlock()
+	var errs []error
+	for k, t := range o.shared.tables {
+		errs = append(errs, t.Close())
+		delete(o.shared.tables, k)
+	}
+	return errors.Join(errs...)
+}
+
+func (o *Opener) logger() Logger {
+	if o.Log == nil {
+		return silent{}
+	}
+	return o.Log
+}
+
+// Warningf logs a warning about a table; types use it while they open.
+func (o *Opener) Warningf(format string, args ...any) { o.logger().Warningf(format, args...) }
+
+// SplitSpec cuts "type:name".
+func SplitSpec(spec string) (typeName, name string, err error) {
+	typeName, name, ok := strings.Cut(spec, ":")
+	if !ok || typeName == "" || name == "" {
+		return "", "", fmt.Errorf("open dictionary: expecting \"type:name\" form instead of %q", spec)
+	}
+	return typeName, name, nil
+}
+
+// A surrogate stands for a table that could not be opened.
+type surrogate struct {
+	spec  string
+	cause error
+	log   Logger
+}
+
+func (s *surrogate) Lookup(context.Context, string) (string, bool, error) {
+	s.log.Warningf("%s is unavailable. %v", s.spec, s.cause)
+	return "", false, fmt.Errorf("%s is unavailable: %w", s.spec, s.cause)
+}
+
+func (s *surrogate) Close() error { return nil }
+
+type silent struct{}
+
+func (silent) Infof(string, ...any)    {}
+func (silent) Warningf(string, ...any) {}
+func (silent) Errorf(string, ...any)   {}
+
+// A Builder collects the entries of a table that replaces an old one, or is
+// added to one, when Commit is called.
+type Builder interface {
+	Put(key, value string) error
+	Commit() error // write, sync, and put in place
+	io.Closer      // gives up what was not committed
+}
