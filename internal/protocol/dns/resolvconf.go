@@ -11,7 +11,8 @@ import (
 	"time"
 )
 
-// A Config says whom to ask and how. It is what resolv.conf(5) says.
+// A Config says whom to ask and how. It is what resolv.conf(5) says, without
+// the search list: a mail system asks for whole names only.
 type Config struct {
 	Servers  []string      // address:port, in the order of preference
 	Timeout  time.Duration // for one server
@@ -19,8 +20,6 @@ type Config struct {
 	Rotate   bool          // begin with another server each time
 	UseTCP   bool          // use-vc
 	TrustAD  bool          // the servers' AD bit is believed
-	Search   []string      // domains to append to a name without a dot
-	Ndots    int           // a name with as many dots is tried as it is first
 }
 
 // Limits of resolv.conf(5): three servers, timeouts up to 30 s, five rounds.
@@ -28,11 +27,10 @@ const (
 	maxServers  = 3
 	maxTimeout  = 30
 	maxAttempts = 5
-	maxNdots    = 15
 )
 
 func defaults() Config {
-	return Config{Timeout: 5 * time.Second, Attempts: 2, Ndots: 1}
+	return Config{Timeout: 5 * time.Second, Attempts: 2}
 }
 
 // ReadConfig reads a file of the form of /etc/resolv.conf. As in the resolver
@@ -68,10 +66,6 @@ func parseConfig(r io.Reader) (Config, error) {
 			if a, err := netip.ParseAddr(words[1]); err == nil && len(c.Servers) < maxServers {
 				c.Servers = append(c.Servers, net.JoinHostPort(a.String(), "53"))
 			}
-		case "domain":
-			c.Search = words[1:2]
-		case "search":
-			c.Search = words[1:]
 		case "options":
 			for _, o := range words[1:] {
 				c.option(o)
@@ -95,8 +89,6 @@ func (c *Config) option(word string) {
 		c.Timeout = time.Duration(max(1, min(n, maxTimeout))) * time.Second
 	case name == "attempts" && number:
 		c.Attempts = max(1, min(n, maxAttempts))
-	case name == "ndots" && number:
-		c.Ndots = min(n, maxNdots)
 	case name == "rotate":
 		c.Rotate = true
 	case name == "use-vc":
