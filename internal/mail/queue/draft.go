@@ -1,0 +1,291 @@
+package queue
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"sync"
+
+	"golang.org/x/sys/unix"
+)
+
+// draftBuffer holds a small message whole: envelope, content and the changes
+// made in place go to the file by one write.
+const draftBuffer = 32 << 10
+
+var draftBuffers = sync.Pool{New: func() any { return new([draftBuffer]byte) }}
+
+// A Draft is a message that is being written. Its maker fills it, in order and
+// at offsets, and ends with Commit or Cancel. It buffers; it is for one
+// goroutine.
+type Draft struct {
+	// Queue is where Commit puts the message; until then it stays in the queue
+	// for which it was created.
+	Queue Name
+
+	s    *Store
+	q    Name
+	id   ID
+	fd   int
+	buf  *[draftBuffer]byte
+	base int64 // offset in the file of buf[0]
+	n    int   // octets in buf
+	size int64 // of the file, the buffer included
+	err  error
+}
+
+var errClosed = errors.New("draft is closed")
+
+// Create makes a message file in the queue, of mode 0600 and named by its id.
+func (s *Store) Create(q Name) (*Draft, error) {
+	if _, err := ParseName(string(q)); err != nil {
+		return nil, err
+	}
+	dir, err := s.base()
+	if err != nil {
+		return nil, err
+	}
+	fd, temp, err := s.createTemp(dir, q)
+	if err != nil {
+		return nil, fmt.Errorf("create file in queue %s: %w", q, err)
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(fd, &st); err == nil {
+		id := newID(s.now(), st.Ino, s.cfg.LongIDs)
+		if err = s.renamePath(temp, q, id); err == nil {
+			return &Draft{Queue: q, s: s, q: q, id: id, fd: fd, buf: draftBuffers.Get().(*[draftBuffer]byte)}, nil
+		}
+	}
+	unix.Unlinkat(dir, temp, 0)
+	unix.Close(fd)
+	return nil, fmt.Errorf("create file in queue %s: %w", q, err)
+}
+
+// createTemp makes a file named by the time and the process; another goroutine
+// may have been there in the same microsecond.
+func (s *Store) createTemp(dir int, q Name) (fd int, name string, err error) {
+	if err := s.fails(OpCreate, q, ""); err != nil {
+		return -1, "", err
+	}
+	for range 1000 {
+		b := make([]byte, 0, 48)
+		b = append(b, q...)
+		b = append(b, '/')
+		b = strconv.AppendInt(b, int64(s.now().Nanosecond()/1000), 10)
+		b = append(b, '.')
+		b = strconv.AppendInt(b, int64(os.Getpid()), 10)
+		name = string(b)
+		fd, err = unix.Openat(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, modeDraft)
+		if err != unix.EEXIST && err != unix.EINTR {
+			return fd, name, err
+		}
+	}
+	return -1, "", err
+}
+
+// ID returns the message's id.
+func (d *Draft) ID() ID { return d.id }
+
+// Size returns the number of octets written so far.
+func (d *Draft) Size() int64 { return d.size }
+
+// Write appends b.
+func (d *Draft) Write(b []byte) (int, error) {
+	done := 0
+	for len(b) > 0 {
+		if err := d.room(); err != nil {
+			return done, err
+		}
+		n := copy(d.buf[d.n:], b)
+		d.advance(n)
+		b = b[n:]
+		done += n
+	}
+	return done, d.err
+}
+
+// WriteString appends s.
+func (d *Draft) WriteString(s string) (int, error) {
+	done := 0
+	for len(s) > 0 {
+		if err := d.room(); err != nil {
+			return done, err
+		}
+		n := copy(d.buf[d.n:], s)
+		d.advance(n)
+		s = s[n:]
+		done += n
+	}
+	return done, d.err
+}
+
+// WriteByte appends c.
+func (d *Draft) WriteByte(c byte) error {
+	if err := d.room(); err != nil {
+		return err
+	}
+	d.buf[d.n] = c
+	d.advance(1)
+	return nil
+}
+
+func (d *Draft) advance(n int) {
+	d.n += n
+	d.size += int64(n)
+}
+
+// room makes sure that the buffer takes another octet.
+func (d *Draft) room() error {
+	if d.buf == nil {
+		d.err = d.error("write", errClosed)
+	}
+	if d.err == nil && d.n == len(d.buf) {
+		return d.Flush()
+	}
+	return d.err
+}
+
+// Flush writes what is buffered to the file. The first error stays.
+func (d *Draft) Flush() error {
+	if d.err != nil || d.n == 0 {
+		return d.err
+	}
+	if err := d.pwrite(d.buf[:d.n], d.base); err != nil {
+		return err
+	}
+	d.base += int64(d.n)
+	d.n = 0
+	return nil
+}
+
+func (d *Draft) pwrite(b []byte, off int64) error {
+	err := d.s.fails(OpWrite, d.q, d.id)
+	if err == nil {
+		_, err = pwriteFull(d.fd, b, off)
+	}
+	if err != nil {
+		d.err = d.error("write", err)
+	}
+	return d.err
+}
+
+// WriteAt overwrites octets that have been written. What is still buffered is
+// changed there; what is after the end is refused.
+func (d *Draft) WriteAt(b []byte, off int64) (int, error) {
+	if d.buf == nil {
+		d.err = d.error("write", errClosed)
+	}
+	if d.err != nil {
+		return 0, d.err
+	}
+	if off < 0 || off+int64(len(b)) > d.size {
+		return 0, d.error("write", fmt.Errorf("offset %d is outside the file", off))
+	}
+	if off >= d.base {
+		return copy(d.buf[off-d.base:d.n], b), nil
+	}
+	if off+int64(len(b)) > d.base {
+		if err := d.Flush(); err != nil {
+			return 0, err
+		}
+	}
+	if err := d.pwrite(b, off); err != nil {
+		return 0, err
+	}
+	return len(b), nil
+}
+
+// ReadAt reads what has been written.
+func (d *Draft) ReadAt(b []byte, off int64) (int, error) {
+	if d.buf == nil {
+		return 0, d.error("read", errClosed)
+	}
+	if off >= d.base && off < d.size {
+		n := copy(b, d.buf[off-d.base:d.n])
+		if n < len(b) {
+			return n, io.EOF
+		}
+		return n, nil
+	}
+	if err := d.Flush(); err != nil {
+		return 0, err
+	}
+	n, err := preadFull(d.fd, b, off)
+	if err != nil && err != io.EOF {
+		err = d.error("read", err)
+	}
+	return n, err
+}
+
+// Commit makes the message complete and brings it to stable storage. After an
+// error the message does not exist for anybody; the caller cancels it and must
+// not try again: a failed fsync may have lost what it could not write.
+func (d *Draft) Commit() error {
+	if err := d.Flush(); err != nil {
+		return err
+	}
+	if d.buf == nil {
+		return d.error("commit", errClosed)
+	}
+	if d.Queue != d.q {
+		if err := d.s.Move(d.id, d.q, d.Queue); err != nil {
+			d.err = err
+			return err
+		}
+		d.q = d.Queue
+	}
+	if err := d.complete(); err != nil {
+		d.err = err
+		return err
+	}
+	err := unix.Close(d.fd)
+	d.release()
+	if err != nil {
+		return d.error("close", err)
+	}
+	return nil
+}
+
+func (d *Draft) complete() error {
+	mode := uint32(modeReady)
+	if d.q == Maildrop {
+		mode |= modeShared
+	}
+	err := d.s.fails(OpChmod, d.q, d.id)
+	if err == nil {
+		err = unix.Fchmod(d.fd, mode)
+	}
+	if err != nil {
+		return d.error("mark complete", err)
+	}
+	if err = d.s.fails(OpSync, d.q, d.id); err == nil {
+		err = unix.Fsync(d.fd)
+	}
+	if err != nil {
+		return d.error("sync", err)
+	}
+	return nil
+}
+
+// Cancel removes the message's file. After a successful Commit, and when
+// called again, it does nothing.
+func (d *Draft) Cancel() error {
+	if d.buf == nil {
+		return nil
+	}
+	err := d.s.removePath(d.s.Path(d.q, d.id), d.q, d.id)
+	unix.Close(d.fd)
+	d.release()
+	return err
+}
+
+func (d *Draft) release() {
+	draftBuffers.Put(d.buf)
+	d.buf, d.fd, d.n = nil, -1, 0
+}
+
+func (d *Draft) error(what string, err error) error {
+	return fmt.Errorf("%s queue file %s: %w", what, d.s.Path(d.q, d.id), err)
+}
