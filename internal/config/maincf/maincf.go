@@ -1,0 +1,192 @@
+// Package maincf is the file main.cf: parameter names with the text that they
+// are set to, and where.
+//
+// A line is "name = value"; the value goes on in lines that start with white
+// space. The last of several settings of a name counts.
+package maincf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"postern/internal/base/lines"
+	"postern/internal/base/macro"
+)
+
+// MaxFile is the largest main.cf that is read, in octets.
+const MaxFile = 16 << 20
+
+// A Setting is one parameter that is set.
+type Setting struct {
+	Name, Value string
+	Where       string // "/etc/postfix/main.cf, line 12"
+	Line        int    // number of its first line in main.cf; 0 if it is not from there
+}
+
+// A Config is the settings of main.cf, and those laid over them. It does not
+// change; it may be used by several goroutines.
+type Config struct {
+	path     string
+	names    []string // in the order of the file, each once
+	set      map[string]Setting
+	warnings []string
+	below    *Config // what this layer is laid over
+}
+
+// Load reads dir/main.cf. An error names the file and the line.
+func Load(dir string) (*Config, error) {
+	path := filepath.Join(dir, "main.cf")
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return Read(f, path)
+}
+
+// Read reads the text of a main.cf; path names it in messages.
+func Read(r io.Reader, path string) (*Config, error) {
+	c := &Config{path: path, set: make(map[string]Setting)}
+	in := lines.NewReader(r, MaxFile)
+	for {
+		line, err := in.Next()
+		if err == io.EOF {
+			return c, nil
+		}
+		if e := new(lines.Error); errors.As(err, &e) {
+			return nil, fmt.Errorf("%s, line %d: %w", path, e.Line, e.Err)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		name, value, err := SplitNameValue(line.Text)
+		if err != nil {
+			return nil, fmt.Errorf("%s, line %d: %w: %.100q", path, line.First, err, line.Text)
+		}
+		c.add(Setting{name, value, fmt.Sprintf("%s, line %d", path, line.First), line.First})
+	}
+}
+
+func (c *Config) add(s Setting) {
+	old, ok := c.set[s.Name]
+	if !ok {
+		c.names = append(c.names, s.Name)
+	} else if old.Value != s.Value {
+		c.warnings = append(c.warnings, fmt.Sprintf("%s: overriding earlier entry: %s=%s", s.Where, s.Name, old.Value))
+	}
+	c.set[s.Name] = s
+}
+
+// Empty returns a configuration in which nothing is set; path is the file that
+// it stands for.
+func Empty(path string) *Config {
+	return &Config{path: path, set: make(map[string]Setting)}
+}
+
+// Path returns the file's name.
+func (c *Config) Path() string { return c.path }
+
+// Dir returns the configuration directory.
+func (c *Config) Dir() string { return filepath.Dir(c.path) }
+
+// Warnings returns what is suspicious in the file: settings that a later one
+// overrides.
+func (c *Config) Warnings() []string {
+	if c.below != nil {
+		return c.below.Warnings()
+	}
+	return c.warnings
+}
+
+// Get returns the setting of a name.
+func (c *Config) Get(name string) (Setting, bool) {
+	for l := c; l != nil; l = l.below {
+		if s, ok := l.set[name]; ok {
+			return s, true
+		}
+	}
+	return Setting{}, false
+}
+
+// Lookup returns the unexpanded value of name and where it is set.
+func (c *Config) Lookup(name string) (value, where string, ok bool) {
+	s, ok := c.Get(name)
+	return s.Value, s.Where, ok
+}
+
+// Override returns a configuration in which name has another value; c stays as
+// it is. where says who set it, for messages.
+func (c *Config) Override(name, value, where string) *Config {
+	return &Config{
+		path:  c.path,
+		names: []string{name},
+		set:   map[string]Setting{name: {Name: name, Value: value, Where: where}},
+		below: c,
+	}
+}
+
+// Names returns the names that are set, in the order of the file; those of
+// overrides come last.
+func (c *Config) Names() []string {
+	var list []string
+	if c.below != nil {
+		list = c.below.Names()
+	}
+	for _, name := range c.names {
+		if c.below != nil {
+			if _, ok := c.below.Get(name); ok {
+				continue
+			}
+		}
+		list = append(list, name)
+	}
+	return list
+}
+
+// Expand expands text with the settings; other, which may be nil, is asked for
+// names that are not set.
+func (c *Config) Expand(text string, other func(name string) (string, bool)) (string, error) {
+	x := macro.Expander{
+		Recurse: true,
+		Lookup: func(name string) (string, bool, error) {
+			if s, ok := c.Get(name); ok {
+				return s.Value, true, nil
+			}
+			if other == nil {
+				return "", false, nil
+			}
+			value, ok := other(name)
+			return value, ok, nil
+		},
+	}
+	r, err := x.Expand(text)
+	return r.Text, err
+}
+
+var (
+	errNoName   = errors.New("missing attribute name")
+	errNoEquals = errors.New("missing '=' after attribute name")
+)
+
+const blanks = " \t\r\n\v\f"
+
+// SplitNameValue takes "name = value" apart; blanks around both do not count.
+func SplitNameValue(text string) (name, value string, err error) {
+	text = strings.Trim(text, blanks)
+	n := strings.IndexAny(text, "="+blanks)
+	if n < 0 {
+		return "", "", errNoEquals
+	}
+	name, rest := text[:n], strings.TrimLeft(text[n:], blanks)
+	if !strings.HasPrefix(rest, "=") {
+		return "", "", errNoEquals
+	}
+	if name == "" {
+		return "", "", errNoName
+	}
+	return name, strings.TrimLeft(rest[1:], blanks), nil
+}

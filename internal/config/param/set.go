@@ -1,0 +1,218 @@
+// Package param is how a program gets its main.cf parameters: it binds one
+// field to each name, with the default in Postfix's notation, and loads them
+// all at once.
+//
+// The names, kinds and defaults that a program declares can be listed without
+// loading anything; postconf shows exactly those.
+package param
+
+import (
+	"fmt"
+	"time"
+
+	"postern/internal/base/macro"
+)
+
+// A Kind says how the text of a parameter is read.
+type Kind int
+
+// The kinds of Postfix. NInt and NBool have a default that is itself text to
+// be expanded; Raw is not expanded when it is loaded.
+const (
+	Str Kind = iota
+	Raw
+	Int
+	NInt
+	Long
+	Bool
+	NBool
+	Time
+)
+
+// A Declaration is what a program says about one parameter.
+type Declaration struct {
+	Name    string
+	Kind    Kind
+	Default string // in Postfix's notation; "" for a computed one
+	// Computed is the default that depends on the machine; nil for others.
+	Computed func() (string, error)
+}
+
+// A Source has the texts of the parameters that are set.
+type Source interface {
+	// Lookup returns the unexpanded value and where it is set, "main.cf: line 12".
+	Lookup(name string) (value, where string, ok bool)
+}
+
+// A Set is the parameters of one program.
+type Set struct {
+	entries []*entry
+	byName  map[string]*entry
+}
+
+type entry struct {
+	Declaration
+	bounds
+	store func(text string) error // converts and keeps the expanded text
+}
+
+// NewSet returns a set without parameters.
+func NewSet() *Set { return &Set{byName: make(map[string]*entry)} }
+
+func (s *Set) add(d Declaration, o []Option, store func(*entry, string) error) {
+	e := &entry{Declaration: d}
+	for _, f := range o {
+		f(&e.bounds)
+	}
+	e.store = func(text string) error { return store(e, text) }
+	s.entries = append(s.entries, e)
+	if s.byName[d.Name] == nil {
+		s.byName[d.Name] = e
+	}
+}
+
+// Str declares a text.
+func (s *Set) Str(p *string, name, def string, o ...Option) {
+	s.add(Declaration{Name: name, Kind: Str, Default: def}, o, storeText(p))
+}
+
+// Raw declares a text that the program expands itself, later.
+func (s *Set) Raw(p *string, name, def string, o ...Option) {
+	s.add(Declaration{Name: name, Kind: Raw, Default: def}, o, storeText(p))
+}
+
+// StrFunc declares a text whose default is computed, when it is not set.
+func (s *Set) StrFunc(p *string, name string, f func() (string, error), o ...Option) {
+	s.add(Declaration{Name: name, Kind: Str, Computed: f}, o, storeText(p))
+}
+
+// Int declares a whole number.
+func (s *Set) Int(p *int, name string, def int, o ...Option) {
+	s.add(Declaration{Name: name, Kind: Int, Default: fmt.Sprint(def)}, o, storeInt(p))
+}
+
+// NInt declares a whole number with a default that is expanded.
+func (s *Set) NInt(p *int, name, def string, o ...Option) {
+	s.add(Declaration{Name: name, Kind: NInt, Default: def}, o, storeInt(p))
+}
+
+// Long declares a whole number of 64 bits.
+func (s *Set) Long(p *int64, name string, def int64, o ...Option) {
+	s.add(Declaration{Name: name, Kind: Long, Default: fmt.Sprint(def)}, o, func(e *entry, text string) error {
+		n, err := e.number(text, 64)
+		if err == nil {
+			*p = n
+		}
+		return err
+	})
+}
+
+// Bool declares a yes or no.
+func (s *Set) Bool(p *bool, name string, def bool, o ...Option) {
+	s.add(Declaration{Name: name, Kind: Bool, Default: yesNo(def)}, o, storeBool(p))
+}
+
+// NBool declares a yes or no with a default that is expanded.
+func (s *Set) NBool(p *bool, name, def string, o ...Option) {
+	s.add(Declaration{Name: name, Kind: NBool, Default: def}, o, storeBool(p))
+}
+
+// Time declares a duration. The unit letter that ends the default (s, m, h, d
+// or w) is the unit of values without one. Min and Max are in seconds.
+func (s *Set) Time(p *time.Duration, name, def string, o ...Option) {
+	s.add(Declaration{Name: name, Kind: Time, Default: def}, o, func(e *entry, text string) error {
+		d, err := e.duration(text)
+		if err == nil {
+			*p = d
+		}
+		return err
+	})
+}
+
+// Declarations lists what was declared, each name once, in order.
+func (s *Set) Declarations() []Declaration {
+	list := make([]Declaration, 0, len(s.byName))
+	for _, e := range s.entries {
+		if s.byName[e.Name] == e {
+			list = append(list, e.Declaration)
+		}
+	}
+	return list
+}
+
+// Load gives every parameter its value: from src, else its default. An error
+// names the parameter, its value, and where it is set.
+func (s *Set) Load(src Source) error {
+	v := s.values(src)
+	for _, e := range s.entries {
+		text, where, _, err := v.raw(e.Name)
+		if err == nil && e.Kind != Raw {
+			text, err = v.expand(text)
+		}
+		if err != nil {
+			return failed(fmt.Errorf("parameter %s: %w", e.Name, err), where)
+		}
+		if err := e.store(text); err != nil {
+			return failed(err, where)
+		}
+	}
+	return nil
+}
+
+func failed(err error, where string) error {
+	if where == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", where, err)
+}
+
+// Expand expands text with the values that src sets and the defaults that the
+// set declares.
+func (s *Set) Expand(src Source, text string) (string, error) {
+	return s.values(src).expand(text)
+}
+
+// values looks up names for one load. Computed defaults are computed once.
+type values struct {
+	set      *Set
+	src      Source
+	computed map[string]string
+}
+
+func (s *Set) values(src Source) *values {
+	return &values{set: s, src: src, computed: make(map[string]string)}
+}
+
+// raw returns the unexpanded value of a name.
+func (v *values) raw(name string) (text, where string, ok bool, err error) {
+	if text, where, ok = v.src.Lookup(name); ok {
+		return text, where, true, nil
+	}
+	e := v.set.byName[name]
+	if e == nil {
+		return "", "", false, nil
+	}
+	if e.Computed == nil {
+		return e.Default, "", true, nil
+	}
+	text, ok = v.computed[name]
+	if !ok {
+		if text, err = e.Computed(); err != nil {
+			return "", "", false, err
+		}
+		v.computed[name] = text
+	}
+	return text, "", true, nil
+}
+
+func (v *values) expand(text string) (string, error) {
+	x := macro.Expander{
+		Recurse: true,
+		Lookup: func(name string) (string, bool, error) {
+			text, _, ok, err := v.raw(name)
+			return text, ok, err
+		},
+	}
+	r, err := x.Expand(text)
+	return r.Text, err
+}
