@@ -1,0 +1,110 @@
+package harness
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+)
+
+// Dialogue plays an SMTP dialogue and returns it with the replies that came.
+//
+// A dialogue is lines "C: text", which are sent with CRLF, and "S: text", which
+// stand for replies: a run of C lines is sent in one write, then one complete
+// reply is read per S line that ends a reply ("S: 250 ok", or just "S:"). The
+// text of an S line is what is expected; it does not matter here. "C- text" is
+// sent without CRLF, with \r \n \0 \xNN escapes. "S!" stands for the end of the
+// connection. Other lines are kept.
+func Dialogue(addr, script string, mask func(string) string) (string, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	r := bufio.NewReader(c)
+	var out, send strings.Builder
+	for _, line := range strings.Split(strings.TrimRight(script, "\n"), "\n") {
+		switch {
+		case strings.HasPrefix(line, "C: "), line == "C:":
+			send.WriteString(strings.TrimPrefix(strings.TrimPrefix(line, "C:"), " ") + "\r\n")
+			out.WriteString(line + "\n")
+		case strings.HasPrefix(line, "C- "):
+			send.WriteString(unescape(line[3:]))
+			out.WriteString(line + "\n")
+		case strings.HasPrefix(line, "S!"), strings.HasPrefix(line, "S:") && endsReply(line):
+			c.SetDeadline(time.Now().Add(Wait))
+			if send.Len() > 0 {
+				if _, err := c.Write([]byte(send.String())); err != nil {
+					return out.String(), fmt.Errorf("after %q: %w", lastLine(out.String()), err)
+				}
+				send.Reset()
+			}
+			if err := readReply(r, &out, mask, strings.HasPrefix(line, "S!")); err != nil {
+				return out.String(), fmt.Errorf("after %q: %w", lastLine(out.String()), err)
+			}
+		case strings.HasPrefix(line, "S:"):
+		default:
+			out.WriteString(line + "\n")
+		}
+	}
+	return out.String(), nil
+}
+
+// endsReply tells the last line of a reply from "S: 250-more".
+func endsReply(line string) bool {
+	text := strings.TrimPrefix(line, "S: ")
+	return len(text) < 4 || text[3] != '-'
+}
+
+func readReply(r *bufio.Reader, out *strings.Builder, mask func(string) string, wantEnd bool) error {
+	for {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			if wantEnd || line == "" {
+				out.WriteString("S!\n")
+				return nil
+			}
+			return err
+		}
+		out.WriteString("S: " + mask(strings.TrimRight(line, "\r\n")) + "\n")
+		if len(line) < 4 || line[3] != '-' {
+			if wantEnd {
+				continue
+			}
+			return nil
+		}
+	}
+}
+
+func unescape(s string) string {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' || i+1 == len(s) {
+			b.WriteByte(s[i])
+			continue
+		}
+		i++
+		switch s[i] {
+		case 'r':
+			b.WriteByte('\r')
+		case 'n':
+			b.WriteByte('\n')
+		case '0':
+			b.WriteByte(0)
+		case 'x':
+			var n int
+			fmt.Sscanf(s[i+1:min(i+3, len(s))], "%x", &n)
+			b.WriteByte(byte(n))
+			i += 2
+		default:
+			b.WriteByte(s[i])
+		}
+	}
+	return b.String()
+}
+
+func lastLine(s string) string {
+	s = strings.TrimRight(s, "\n")
+	return s[strings.LastIndexByte(s, '\n')+1:]
+}

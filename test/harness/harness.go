@@ -1,0 +1,150 @@
+// Package harness runs whole mail systems in a private root: Postern as it was
+// built from this tree, and the real Postfix from Debian's packages beside it.
+//
+// The root has a user database of its own (alice, bob, carol, vmail, postfix)
+// and both systems, so that the same configuration, paths and users serve both
+// and their outputs can be compared to the letter. An Instance is one
+// configuration directory, queue and log below /t in that root.
+package harness
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+)
+
+// A System is a mail system that can be started in the root.
+type System struct {
+	Name      string // "postern", "postfix"
+	SbinDir   string // command_directory
+	DaemonDir string // daemon_directory
+	BinDir    string // mailq, newaliases
+}
+
+// Postern is the system under test, Postfix the oracle.
+var (
+	Postern = System{"postern", "/postern/sbin", "/postern/libexec", "/postern/bin"}
+	Postfix = System{"postfix", "/usr/sbin", "/usr/lib/postfix/sbin", "/usr/bin"}
+)
+
+// Required says that a missing neighbour is a failure: in CI nothing is
+// skipped.
+func Required() bool { return os.Getenv("CI") != "" }
+
+// Skip skips t with a reason, or fails it where every neighbour is required.
+func Skip(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if Required() {
+		t.Fatalf("required: "+format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// Top returns the folder of the module.
+func Top() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for {
+		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
+			return dir, nil
+		}
+		if dir == "/" {
+			return "", fmt.Errorf("no go.mod above the working directory")
+		}
+		dir = filepath.Dir(dir)
+	}
+}
+
+// makeRoot makes the private root, once for a tree.
+var makeRoot = sync.OnceValues(func() (string, error) {
+	top, err := Top()
+	if err != nil {
+		return "", err
+	}
+	cache := filepath.Join(top, "build", "root")
+	if err := os.MkdirAll(filepath.Dir(cache), 0o755); err != nil {
+		return "", err
+	}
+	unlock, err := lockFile(cache + ".lock")
+	if err != nil {
+		return "", err
+	}
+	defer unlock()
+	if out, err := exec.Command(filepath.Join(top, "test", "root", "make-root"), cache).CombinedOutput(); err != nil {
+		return "", fmt.Errorf("make-root: %w\n%s", err, out)
+	}
+	return filepath.Join(cache, "root"), nil
+})
+
+// install builds Postern and puts it into the root, once for a test binary.
+var install = sync.OnceValue(func() error {
+	root, err := makeRoot()
+	if err != nil {
+		return err
+	}
+	top, err := Top()
+	if err != nil {
+		return err
+	}
+	unlock, err := lockFile(filepath.Join(top, "build", "root.lock"))
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if out, err := exec.Command("make", "-s", "-C", top, "install-private", "DESTDIR="+root).CombinedOutput(); err != nil {
+		return fmt.Errorf("make install-private: %w\n%s", err, out)
+	}
+	return nil
+})
+
+func lockFile(path string) (unlock func(), err error) {
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		return nil, err
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return func() { f.Close() }, nil
+}
+
+// Root returns the private root, or skips t where it cannot be had.
+func Root(t testing.TB) string {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		Skip(t, "the private root with real Postfix needs root (chroot, owners)")
+	}
+	if _, err := exec.LookPath("apt-get"); err != nil {
+		Skip(t, "the private root is made from Debian's packages: no apt-get here")
+	}
+	root, err := makeRoot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// FreePort returns a TCP port on loopback that nothing uses now.
+func FreePort(t testing.TB) int {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}
+
+// indent makes a multi-line text readable in a failure.
+func indent(s string) string {
+	return "\t" + strings.ReplaceAll(strings.TrimRight(s, "\n"), "\n", "\n\t")
+}

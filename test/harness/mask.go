@@ -1,0 +1,120 @@
+package harness
+
+import (
+	"fmt"
+	"regexp"
+	"sort"
+	"strconv"
+	"strings"
+)
+
+// A Masker replaces what differs between two runs of the same thing: queue
+// ids, times, process ids, ports and sizes that contain them.
+type Masker struct {
+	ids   map[string]string
+	ports map[string]string
+	dir   string
+}
+
+// NewMasker returns a masker that knows the ids which the log names.
+func (i *Instance) NewMasker(ports map[string]int) *Masker {
+	m := &Masker{ids: map[string]string{}, ports: map[string]string{}, dir: i.Dir}
+	for name, port := range ports {
+		m.ports[strconv.Itoa(port)] = "PORT-" + name
+	}
+	for _, match := range logID.FindAllStringSubmatch(i.Log(), -1) {
+		m.id(match[1])
+	}
+	return m
+}
+
+func (m *Masker) id(id string) string {
+	if id == "NOQUEUE" {
+		return id
+	}
+	name, ok := m.ids[id]
+	if !ok {
+		name = fmt.Sprintf("QID%d", len(m.ids)+1)
+		m.ids[id] = name
+	}
+	return name
+}
+
+var (
+	logID = regexp.MustCompile(`(?m)\[\d+\]: (?:[a-z]+: )?([0-9A-Z]{8,20}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-z]{10,}z[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-y]+): `)
+
+	masks = []struct {
+		re   *regexp.Regexp
+		with string
+	}{
+		{regexp.MustCompile(`(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), +\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [-+]\d{4} \([A-Z]+\)`), "DATE"},
+		{regexp.MustCompile(`(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?: \d{4})?`), "CTIME"},
+		{regexp.MustCompile(`delay=[\d.]+, delays=[\d./]+`), "delay=D, delays=D/D/D/D"},
+		{regexp.MustCompile(`\b\d{14}\.(QID\d+)@`), "TIME.$1@"},
+		{regexp.MustCompile(`(QID\d+)\.\d{9,11}/`), "$1.TIME/"},
+		{regexp.MustCompile(`size=\d+`), "size=SIZE"},
+		{regexp.MustCompile(`pid \d+`), "pid PID"},
+	}
+)
+
+// Text masks a text.
+func (m *Masker) Text(s string) string {
+	ids := make([]string, 0, len(m.ids))
+	for id := range m.ids {
+		ids = append(ids, id)
+	}
+	sort.Slice(ids, func(a, b int) bool { return len(ids[a]) > len(ids[b]) })
+	for _, id := range ids {
+		s = strings.ReplaceAll(s, id, m.ids[id])
+	}
+	for port, name := range m.ports {
+		s = strings.ReplaceAll(s, ":"+port, ":"+name)
+	}
+	s = strings.ReplaceAll(s, m.dir+"/", "/DIR/")
+	for _, mask := range masks {
+		s = mask.re.ReplaceAllString(s, mask.with)
+	}
+	return s
+}
+
+var logLine = regexp.MustCompile(`^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ ([^\[]+)\[\d+\]: (.*)$`)
+
+// LogLines returns the masked log, its lines grouped by program in the order
+// of the alphabet, because the order between processes is chance. Programs
+// named in skip are left out.
+func (m *Masker) LogLines(log string, skip ...string) []string {
+	group := map[string][]string{}
+	for _, line := range strings.Split(log, "\n") {
+		match := logLine.FindStringSubmatch(line)
+		if match == nil {
+			continue
+		}
+		program := match[1]
+		if containsSuffix(skip, program) {
+			continue
+		}
+		group[program] = append(group[program], program+": "+m.Text(match[2]))
+	}
+	var programs []string
+	for p := range group {
+		programs = append(programs, p)
+	}
+	sort.Strings(programs)
+	var lines []string
+	for _, p := range programs {
+		lines = append(lines, group[p]...)
+	}
+	return lines
+}
+
+func containsSuffix(list []string, program string) bool {
+	for _, s := range list {
+		if strings.HasSuffix(program, "/"+s) {
+			return true
+		}
+	}
+	return false
+}
+
+// IDs returns the queue ids that the log names, each with its mask.
+func (m *Masker) IDs() map[string]string { return m.ids }

@@ -1,0 +1,136 @@
+// Package oracle runs the archives of testdata against the real Postfix, which
+// writes what is expected, and against Postern, which must give the same.
+//
+//	go test ./test/oracle                     both, against what is written
+//	go test ./test/oracle -update             Postfix writes what is expected
+//
+// An archive begins with a script, a command a line; its sections are the
+// configuration, what is sent and what is expected. See script.go.
+package oracle
+
+import (
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"postern/test/harness"
+)
+
+var update = flag.Bool("update", false, "let the real Postfix write what is expected")
+
+func TestOracle(t *testing.T) {
+	harness.Root(t)
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no archives: %v", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		t.Run(name, func(t *testing.T) {
+			archive, err := txtar.ParseFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The home directories are the same for all.
+			if !strings.Contains(string(archive.Comment), "/home/") {
+				t.Parallel()
+			}
+			t.Run("postfix", func(t *testing.T) { oracle(t, file, archive) })
+			if *update {
+				return
+			}
+			t.Run("postern", func(t *testing.T) { compare(t, archive, harness.Postern) })
+		})
+	}
+}
+
+// oracle checks, or with -update rewrites, what the real Postfix says. An
+// archive of a feature that is newer than the packaged Postfix has no oracle.
+func oracle(t *testing.T, file string, archive *txtar.Archive) {
+	if strings.Contains(string(archive.Comment), "\nnewer ") {
+		t.Skip("the behaviour is newer than the packaged Postfix")
+	}
+	if !*update {
+		compare(t, archive, harness.Postfix)
+		return
+	}
+	result := play(t, archive, harness.Postfix)
+	for _, f := range result {
+		set(archive, f.Name, f.Data)
+	}
+	if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// compare plays the archive against s and compares every observed section with
+// the one that is expected: "NAME.postern" goes before NAME for Postern.
+func compare(t *testing.T, archive *txtar.Archive, s harness.System) {
+	for _, f := range play(t, archive, s) {
+		want, ok := section(archive, f.Name+"."+s.Name)
+		if !ok {
+			want, _ = section(archive, f.Name)
+		}
+		if got := string(f.Data); got != string(want) {
+			t.Errorf("%s: section %s differs\n%s", s.Name, f.Name, diff(string(want), got))
+		}
+	}
+}
+
+func section(a *txtar.Archive, name string) ([]byte, bool) {
+	for _, f := range a.Files {
+		if f.Name == name {
+			return f.Data, true
+		}
+	}
+	return nil, false
+}
+
+func set(a *txtar.Archive, name string, data []byte) {
+	for n := range a.Files {
+		if a.Files[n].Name == name {
+			a.Files[n].Data = data
+			return
+		}
+	}
+	a.Files = append(a.Files, txtar.File{Name: name, Data: data})
+}
+
+// diff shows the lines that differ, "-" wanted, "+" got, by the longest common
+// subsequence.
+func diff(want, got string) string {
+	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
+	n, m := len(a), len(b)
+	common := make([][]int, n+1)
+	for i := range common {
+		common[i] = make([]int, m+1)
+	}
+	for i := n - 1; i >= 0; i-- {
+		for j := m - 1; j >= 0; j-- {
+			if a[i] == b[j] {
+				common[i][j] = common[i+1][j+1] + 1
+			} else {
+				common[i][j] = max(common[i+1][j], common[i][j+1])
+			}
+		}
+	}
+	var out strings.Builder
+	i, j := 0, 0
+	for i < n || j < m {
+		switch {
+		case i < n && j < m && a[i] == b[j]:
+			i, j = i+1, j+1
+		case j == m || i < n && common[i+1][j] >= common[i][j+1]:
+			out.WriteString("\t- " + a[i] + "\n")
+			i++
+		default:
+			out.WriteString("\t+ " + b[j] + "\n")
+			j++
+		}
+	}
+	return out.String()
+}

@@ -1,0 +1,274 @@
+package oracle
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sort"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
+
+	"postern/test/harness"
+)
+
+// A player carries out the script of one archive.
+type player struct {
+	t       *testing.T
+	archive *txtar.Archive
+	i       *harness.Instance
+	sinks   map[string]*harness.Sink
+	ports   map[string]int
+	seen    strings.Builder // the section "want"
+	out     []txtar.File
+	started bool
+}
+
+// The commands of a script, a line each; "#" begins a comment, and the line
+// "newer 3.9" says that the packaged Postfix does not have the feature.
+//
+//	sink NAME            start a scripted SMTP server from section NAME; @NAME@ is its port
+//	start                start the system (the first command that needs it does so by itself)
+//	stop
+//	dialogue NAME        play section NAME; what the server said becomes its contents
+//	settle               wait until every message is delivered or deferred
+//	run [<SECTION] COMMAND ARGS…    run a command, its output and status go to "want"
+//	as USER [<SECTION] COMMAND ARGS…  the same as an ordinary user
+//	maildir PATH, mailbox PATH      what was delivered goes to "want"
+//	file PATH            a file of the instance goes to "want"
+//	sunk NAME            what the sink was told goes to "want"
+//	queue NAME           the number of messages in a queue goes to "want"
+//	log [PROGRAM…]       the log, or that of some programs, goes to "want"
+//	write PATH SECTION MODE OWNER    write a file below the root before or after the start
+var commands = map[string]func(p *player, args []string){
+	"sink":     (*player).sink,
+	"start":    func(p *player, _ []string) { p.start() },
+	"stop":     func(p *player, _ []string) { p.i.Stop(); p.started = false },
+	"dialogue": (*player).dialogue,
+	"settle":   func(p *player, _ []string) { p.i.WaitSettled() },
+	"run":      func(p *player, args []string) { p.run(0, args) },
+	"as":       func(p *player, args []string) { p.run(users[args[0]], args[1:]) },
+	"maildir":  (*player).maildir,
+	"mailbox":  (*player).mailbox,
+	"file":     (*player).file,
+	"sunk":     (*player).sunk,
+	"queue":    (*player).queue,
+	"log":      (*player).log,
+	"write":    (*player).write,
+}
+
+var users = map[string]uint32{"root": 0, "alice": 2301, "bob": 2302, "carol": 2303, "vmail": 2200}
+
+func play(t *testing.T, archive *txtar.Archive, s harness.System) []txtar.File {
+	name := strings.NewReplacer("/", "-", "#", "-").Replace(t.Name())
+	p := &player{t: t, archive: archive, sinks: map[string]*harness.Sink{}, ports: map[string]int{}}
+	p.i = harness.New(t, s, name, harness.Config{})
+	p.ports["smtp"] = p.i.Port
+	for _, line := range strings.Split(string(archive.Comment), "\n") {
+		f := strings.Fields(line)
+		if len(f) == 0 || f[0][0] == '#' || f[0] == "newer" {
+			continue
+		}
+		command, ok := commands[f[0]]
+		if !ok {
+			t.Fatalf("unknown command %q", f[0])
+		}
+		if f[0] != "sink" && f[0] != "start" && f[0] != "write" && !p.started {
+			p.start()
+		}
+		command(p, f[1:])
+	}
+	if p.seen.Len() > 0 {
+		p.out = append(p.out, txtar.File{Name: "want", Data: []byte(p.seen.String())})
+	}
+	return p.out
+}
+
+func (p *player) section(name string) string {
+	data, ok := section(p.archive, name)
+	if !ok {
+		p.t.Fatalf("no section %q", name)
+	}
+	return string(data)
+}
+
+// expand puts the ports of sinks and the instance's folder into a text.
+func (p *player) expand(text string) string {
+	for name, port := range p.ports {
+		text = strings.ReplaceAll(text, "@"+name+"@", fmt.Sprint(port))
+	}
+	return p.i.Expand(text)
+}
+
+func (p *player) start() {
+	if !p.started {
+		c := harness.Config{Files: map[string]string{}}
+		for _, f := range p.archive.Files {
+			text := p.expand(string(f.Data))
+			switch {
+			case f.Name == "main.cf":
+				c.Main = text
+			case f.Name == "master.cf":
+				c.Master = text
+			case strings.HasPrefix(f.Name, "etc/"):
+				c.Files[f.Name[4:]] = text
+			}
+		}
+		p.i.WriteConfig(c)
+	}
+	p.started = true
+	p.i.Start()
+}
+
+func (p *player) mask(s string) string { return p.i.NewMasker(p.ports).Text(s) }
+
+func (p *player) sink(args []string) {
+	s := harness.NewSink(p.t, p.section(args[0]))
+	p.sinks[args[0]], p.ports[args[0]] = s, s.Port
+}
+
+func (p *player) dialogue(args []string) {
+	text, err := harness.Dialogue(p.i.Addr(), p.section(args[0]), p.mask)
+	if err != nil {
+		p.t.Errorf("%s: dialogue %s: %v\n%s", p.i.System.Name, args[0], err, text)
+	}
+	p.out = append(p.out, txtar.File{Name: args[0], Data: []byte(text)})
+}
+
+func (p *player) run(uid uint32, args []string) {
+	title := strings.Join(args, " ")
+	stdin := ""
+	if name, ok := strings.CutPrefix(args[0], "<"); ok {
+		stdin, args = p.section(name), args[1:]
+	}
+	for n := range args {
+		args[n] = p.expandID(p.expand(args[n]))
+	}
+	cmd := p.i.Command(args[0], args[1:]...)
+	cmd.Stdin = strings.NewReader(stdin)
+	if uid != 0 {
+		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
+		cmd.Dir = "/tmp"
+	}
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	err := cmd.Run()
+	if cmd.ProcessState == nil {
+		p.t.Fatalf("%s: %s: %v", p.i.System.Name, title, err)
+	}
+	p.show("run "+title, out.String())
+	if code := cmd.ProcessState.ExitCode(); code != 0 {
+		fmt.Fprintf(&p.seen, "[exit status %d]\n", code)
+	}
+}
+
+// expandID replaces @QID1@ by the first queue id of the log, and so on.
+func (p *player) expandID(arg string) string {
+	if !strings.Contains(arg, "@QID") {
+		return arg
+	}
+	for id, name := range p.i.NewMasker(nil).IDs() {
+		arg = strings.ReplaceAll(arg, "@"+name+"@", id)
+	}
+	return arg
+}
+
+func (p *player) show(title, text string) {
+	fmt.Fprintf(&p.seen, "== %s\n%s", title, p.mask(text))
+	if text != "" && !strings.HasSuffix(text, "\n") {
+		p.seen.WriteString("\n")
+	}
+}
+
+// maildir shows the messages in new/ in the order of their texts.
+func (p *player) maildir(args []string) {
+	files, _ := filepath.Glob(p.hostPath(args[0]) + "/new/*")
+	var texts []string
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		texts = append(texts, p.mask(string(b)))
+	}
+	sort.Strings(texts)
+	p.show(fmt.Sprintf("maildir %s: %d", args[0], len(texts)), strings.Join(texts, "--\n"))
+}
+
+func (p *player) mailbox(args []string) {
+	b, err := os.ReadFile(p.hostPath(args[0]))
+	if err != nil {
+		b = []byte(strings.TrimPrefix(err.Error(), "open "+p.i.Root))
+	}
+	p.show("mailbox "+args[0], string(b))
+}
+
+// hostPath is a path of the private root, or of the instance when relative.
+func (p *player) hostPath(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Join(p.i.Root, path)
+	}
+	return p.i.Host(path)
+}
+
+func (p *player) file(args []string) {
+	b, err := os.ReadFile(p.hostPath(args[0]))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.show("file "+args[0], string(b))
+}
+
+func (p *player) sunk(args []string) {
+	p.show("sunk "+args[0], strings.Join(p.sinks[args[0]].Got(), "\n"))
+}
+
+func (p *player) queue(args []string) {
+	p.show("queue "+args[0], fmt.Sprintf("%d\n", p.i.Count(args[0])))
+}
+
+func (p *player) log(args []string) {
+	m := p.i.NewMasker(p.ports)
+	var lines []string
+	for _, line := range m.LogLines(p.i.Log(), "master", "postlogd", "anvil", "scache", "postfix-script") {
+		program, _, _ := strings.Cut(line, ":")
+		if len(args) == 0 || contains(args, program[strings.LastIndexByte(program, '/')+1:]) {
+			lines = append(lines, line)
+		}
+	}
+	p.show(strings.TrimSpace("log "+strings.Join(args, " ")), strings.Join(lines, "\n"))
+}
+
+func contains(list []string, s string) bool {
+	for _, l := range list {
+		if l == s {
+			return true
+		}
+	}
+	return false
+}
+
+// write: PATH SECTION [MODE [OWNER]].
+func (p *player) write(args []string) {
+	path, mode, uid := p.hostPath(args[0]), os.FileMode(0o644), uint32(0)
+	if len(args) > 2 {
+		fmt.Sscanf(args[2], "%o", &mode)
+	}
+	if len(args) > 3 {
+		uid = users[args[3]]
+	}
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(p.expand(p.section(args[1]))), mode); err != nil {
+		p.t.Fatal(err)
+	}
+	os.Chmod(path, mode)
+	os.Chown(path, int(uid), int(uid))
+	if strings.HasPrefix(args[0], "/home/") {
+		p.t.Cleanup(func() { os.Remove(path) })
+	}
+}
