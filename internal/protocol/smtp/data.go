@@ -40,7 +40,7 @@ type DataReader struct {
 	r        *Reader
 	policy   BareNewline
 	limit    int
-	started  bool // a line began in an earlier piece
+	inLine   bool // the piece before did not end its line
 	prevBare bool // the line before ended in a bare LF
 	done     bool
 }
@@ -56,30 +56,30 @@ func (r *Reader) NewDataReader(policy BareNewline, limit int) *DataReader {
 // the next call. full says that the line ends here. At the end of data the
 // error is io.EOF; a peer that goes away earlier is io.ErrUnexpectedEOF.
 func (d *DataReader) Next() (line []byte, full bool, err error) {
-	if d.done {
-		return nil, false, io.EOF
-	}
-	line, full, err = d.r.contentLine(d.limit)
-	if err != nil {
-		if err == io.EOF {
-			err = io.ErrUnexpectedEOF
+	for !d.done {
+		line, full, err = d.r.contentLine(d.limit)
+		if err != nil {
+			return nil, false, noEOF(err)
 		}
-		return nil, false, err
-	}
-	bare := full && d.r.BareLF
-	d.BareLF = d.BareLF || bare
-	if !d.started && len(line) > 0 && line[0] == '.' {
-		if full && len(line) == 1 && (d.policy == AllowBareLF || !bare && !d.prevBare) {
-			d.done = true
-			return nil, false, io.EOF
+		bare := full && d.r.BareLF
+		prevBare := d.prevBare
+		start := !d.inLine
+		d.BareLF = d.BareLF || bare
+		d.inLine = !full
+		if full {
+			d.prevBare = bare
 		}
-		line = line[1:]
+		if !start || len(line) == 0 || line[0] != '.' {
+			return line, full, nil
+		}
+		if len(line) > 1 || !full {
+			return line[1:], full, nil
+		}
+		// A lonely dot that does not stand between two CR LF is no end of
+		// data, and no content either (Postfix: the line vanishes).
+		d.done = d.policy == AllowBareLF || !bare && !prevBare
 	}
-	d.started = !full
-	if full {
-		d.prevBare = bare
-	}
-	return line, full, nil
+	return nil, false, io.EOF
 }
 
 // contentLine returns a line of message content, or limit octets of a longer

@@ -47,6 +47,10 @@ var ErrLineTooLong = errors.New("line is too long")
 type Reader struct {
 	// BareLF says that the line read last ended in LF without CR.
 	BareLF bool
+	// Strict takes one CR for a part of the line end. Without it all CRs
+	// before the line feed go (Postfix: smtpd_forbid_bare_newline = no, and
+	// replies of servers).
+	Strict bool
 
 	c        Conn
 	pool     *sync.Pool // of *[]byte, contentBuffer octets each; may be nil
@@ -90,8 +94,7 @@ func (r *Reader) Buffered() int { return r.w - r.r }
 func (r *Reader) Peek() []byte { return r.buf[r.r:r.w] }
 
 // ReadLine returns the next line without its line end, valid until the next
-// call. All CRs before the line feed are dropped; BareLF tells whether there
-// was none. A line of more than limit octets is returned cut, together with
+// call; BareLF tells whether the line feed came without CR. A line of more than limit octets is returned cut, together with
 // ErrLineTooLong. A time limit that passes is os.ErrDeadlineExceeded; a peer
 // that closes is io.EOF, in the middle of a line io.ErrUnexpectedEOF.
 func (r *Reader) ReadLine(limit int) ([]byte, error) {
@@ -120,9 +123,12 @@ func (r *Reader) ReadLine(limit int) ([]byte, error) {
 	}
 }
 
-// trim removes the CRs at the end of a line that a line feed ended.
+// trim removes the CR of the line end from a line that a line feed ended.
 func (r *Reader) trim(line []byte) []byte {
 	r.BareLF = len(line) == 0 || line[len(line)-1] != '\r'
+	if r.Strict && !r.BareLF {
+		return line[:len(line)-1]
+	}
 	for len(line) > 0 && line[len(line)-1] == '\r' {
 		line = line[:len(line)-1]
 	}
