@@ -179,3 +179,16 @@ func spaceBetween(left, right Kind) bool {
 	}
 	return left > operator && right > operator && right != Group
 }
+
+// Addresses returns the addresses of a list in internal form, in order.
+func Addresses(text string) []string {
+	var l List
+	l.Parse(text, 0)
+	var found []string
+	for _, t := range l.tokens {
+		if t.Kind == Address {
+			found = append(found, t.Text)
+		}
+	}
+	return found
+}
