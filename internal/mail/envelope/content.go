@@ -43,11 +43,13 @@ func (c *Content) Next() (text []byte, whole bool, err error) {
 	return nil, false, fmt.Errorf("%w: offset %d: unexpected record %q in the content", ErrCorrupt, c.r.At(), byte(t))
 }
 
-// A Lines reads a Content as octets, each line ended by a newline.
+// A Lines reads a Content as octets, each line ended by a newline,
+// the last one too.
 type Lines struct {
 	c    *Content
 	text []byte
-	nl   bool
+	nl   bool // a newline is due
+	open bool // the last line has not ended yet
 }
 
 // NewLines returns the octets of c.
@@ -70,12 +72,18 @@ func (l *Lines) Read(b []byte) (int, error) {
 			continue
 		}
 		var err error
-		if l.text, l.nl, err = l.c.Next(); err != nil {
-			if n > 0 && err == io.EOF {
-				return n, nil
-			}
-			return n, err
+		if l.text, l.nl, err = l.c.Next(); err == nil {
+			l.open = !l.nl
+			continue
 		}
+		if err == io.EOF && l.open {
+			l.open, l.nl = false, true
+			continue
+		}
+		if n > 0 && err == io.EOF {
+			return n, nil
+		}
+		return n, err
 	}
 	return n, nil
 }

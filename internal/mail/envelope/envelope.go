@@ -86,8 +86,8 @@ type segment int
 
 const (
 	inEnvelope segment = iota
+	inContent          // of a file without a size record, which is read through
 	inExtracted
-	atEnd
 )
 
 // Read reads the envelope and at most limit recipients; a limit of 0 is none.
@@ -98,7 +98,7 @@ func Read(f io.ReaderAt, limit int) (*Envelope, error) {
 
 // More replaces Recipients by the next ones, at most limit.
 func (e *Envelope) More(f io.ReaderAt, limit int) error {
-	e.Recipients = e.Recipients[:0]
+	e.Recipients, e.pending = e.Recipients[:0], Recipient{}
 	if e.Next == 0 {
 		return nil
 	}
@@ -122,48 +122,51 @@ func (e *Envelope) read(r *record.FileReader, limit int, more bool) error {
 		case record.End:
 			return e.finish()
 		case record.Mesg:
-			if !e.skipContent(r) {
-				return fmt.Errorf("%w: offset %d: content without a size record", ErrCorrupt, r.At())
-			}
+			e.skipContent(r)
 			continue
 		case record.Xtra:
 			e.where = inExtracted
 			continue
 		}
-		if e.Next != 0 && !more || e.Next == 0 {
-			err = e.take(t, data, r, more)
+		if e.where == inContent {
+			continue
 		}
-		if err != nil {
+		if err := e.take(t, data, r, more); err != nil {
 			return fmt.Errorf("%w: offset %d: %w", ErrCorrupt, r.At(), err)
 		}
-		if t == record.Rcpt && e.Next == 0 && limit > 0 && len(e.Recipients) >= limit {
-			e.Next = r.Offset()
-			if more || e.allKnown(r) {
+		if t == record.Rcpt && limit > 0 && len(e.Recipients) >= limit {
+			if e.Next == 0 {
+				e.Next = r.Offset()
+			}
+			if more || !e.onlyOthers(r) {
 				return e.finish()
 			}
 		}
 	}
 }
 
-// skipContent moves behind the content, to the record Xtra.
-func (e *Envelope) skipContent(r *record.FileReader) bool {
+// skipContent moves behind the content, to the record Xtra, where the size
+// record says how long the content is.
+func (e *Envelope) skipContent(r *record.FileReader) {
 	if e.Sizes.ContentOffset == 0 {
-		return false
+		e.where = inContent
+		return
 	}
 	r.SeekTo(e.Sizes.ContentOffset + e.Sizes.Content)
-	return true
 }
 
-// allKnown says whether nothing but recipients follows. Where cleanup has not
-// mixed them with other records, the rest of the segment is recipients.
-func (e *Envelope) allKnown(r *record.FileReader) bool {
+// onlyOthers moves to where something but recipients follows, and says whether
+// there is such a place. Where cleanup has not mixed them with other records,
+// the rest of a segment is recipients.
+func (e *Envelope) onlyOthers(r *record.FileReader) bool {
 	if e.Sizes.Flags&record.MixedRecipients != 0 {
-		return false
-	}
-	if e.where == inExtracted {
 		return true
 	}
-	return !e.skipContent(r)
+	if e.where == inExtracted || e.Sizes.ContentOffset == 0 {
+		return false
+	}
+	e.skipContent(r)
+	return true
 }
 
 func (e *Envelope) finish() error {
