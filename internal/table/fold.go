@@ -35,6 +35,7 @@ func (o *Opener) wrap(spec string, t Type, tab Table) Table {
 // Lookup folds and checks the key, and checks the value.
 func (t *opened) Lookup(ctx context.Context, key string) (string, bool, error) {
 	if t.utf8 && !utf8.ValidString(key) {
+		t.log.Warningf("%s: non-UTF-8 key %q: malformed UTF-8 or invalid codepoint", t.spec, key)
 		return "", false, nil // Postfix: such a key cannot be there
 	}
 	if t.fold {

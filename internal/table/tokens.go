@@ -1,6 +1,10 @@
 package table
 
-import "strings"
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
 
 // Tokens cuts a list at commas and white space; what stands in braces stays
 // whole, braces included: "hash:/a, inline:{ a=b, c=d }" has two.
@@ -29,4 +33,57 @@ func tokenEnd(s string) int {
 		}
 	}
 	return len(s)
+}
+
+// Braced returns what stands between the braces of "{ … }", without white
+// space at both ends.
+func Braced(s string) (string, error) {
+	s = strings.Trim(s, blanks)
+	if s == "" || s[0] != '{' {
+		return "", errors.New("expected '{'")
+	}
+	n := closing(s)
+	if n < 0 {
+		return "", errors.New("missing '}'")
+	}
+	if rest := strings.Trim(s[n+1:], blanks); rest != "" {
+		return "", fmt.Errorf("syntax error after '}' in %q", s)
+	}
+	return strings.Trim(s[1:n], blanks), nil
+}
+
+const blanks = " \t\r\n"
+
+// closing returns where the brace that opens s ends, or -1.
+func closing(s string) int {
+	depth := 0
+	for i := 0; i < len(s); i++ {
+		switch s[i] {
+		case '{':
+			depth++
+		case '}':
+			if depth--; depth == 0 {
+				return i
+			}
+		}
+	}
+	return -1
+}
+
+// Pair cuts "name = value" and "{ name = value }".
+func Pair(s string) (name, value string, err error) {
+	if strings.HasPrefix(s, "{") {
+		if s, err = Braced(s); err != nil {
+			return "", "", err
+		}
+	}
+	name, value, ok := strings.Cut(s, "=")
+	name, value = strings.Trim(name, blanks), strings.Trim(value, blanks)
+	switch {
+	case !ok:
+		return "", "", fmt.Errorf("missing '=' after attribute name: %q", s)
+	case name == "":
+		return "", "", fmt.Errorf("missing attribute name: %q", s)
+	}
+	return name, value, nil
 }

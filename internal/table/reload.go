@@ -1,0 +1,154 @@
+package table
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"sync"
+	"sync/atomic"
+	"syscall"
+)
+
+// A Loader reads an open file and returns the table in it. A loader that keeps
+// the file closes it in the table's Close; one that returns an error does not
+// close it.
+type Loader func(f *os.File) (Table, error)
+
+// OpenFile opens a table that lives in a file, and opens it again whenever the
+// file has changed or was replaced; a changed table is seen without a reload
+// of the mail system. What cannot be read any more is kept as it was.
+func OpenFile(path string, o *Opener, load Loader) (Table, error) {
+	r := &reloading{path: path, load: load, log: o.logger(), stale: o.Stale}
+	t, id, err := r.open()
+	if err != nil {
+		return nil, err
+	}
+	r.current.Store(&version{table: t, id: id})
+	return r, nil
+}
+
+type reloading struct {
+	path  string
+	load  Loader
+	log   Logger
+	stale func(string)
+
+	mu      sync.Mutex // one reload at a time
+	current atomic.Pointer[version]
+	failed  fileID // the version that could not be loaded, so that it is reported once
+	told    bool   // stale was called
+}
+
+// A version of the file; lookups under way keep using theirs, and the garbage
+// collector closes what an old version holds.
+type version struct {
+	table Table
+	id    fileID
+}
+
+type fileID struct {
+	dev, ino    uint64
+	size        int64
+	mtime, mnsc int64
+	ctime, cnsc int64
+}
+
+func idOf(st *syscall.Stat_t) fileID {
+	return fileID{
+		dev: uint64(st.Dev), ino: st.Ino, size: st.Size,
+		mtime: int64(st.Mtim.Sec), mnsc: int64(st.Mtim.Nsec),
+		ctime: int64(st.Ctim.Sec), cnsc: int64(st.Ctim.Nsec),
+	}
+}
+
+func (r *reloading) open() (Table, fileID, error) {
+	f, err := os.Open(r.path)
+	if err != nil {
+		return nil, fileID{}, fmt.Errorf("open %s: %w", r.path, errno(err))
+	}
+	var st syscall.Stat_t
+	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
+		f.Close()
+		return nil, fileID{}, fmt.Errorf("open %s: %w", r.path, err)
+	}
+	t, err := r.load(f)
+	if err != nil {
+		f.Close()
+		return nil, idOf(&st), err
+	}
+	return t, idOf(&st), nil
+}
+
+// errno takes the system's error out of a path error that would repeat the path.
+func errno(err error) error {
+	if pe, ok := err.(*os.PathError); ok {
+		return pe.Err
+	}
+	return err
+}
+
+// fresh returns the table of the file as it is now.
+func (r *reloading) fresh() Table {
+	v := r.current.Load()
+	var st syscall.Stat_t
+	if err := syscall.Stat(r.path, &st); err == nil && idOf(&st) == v.id {
+		return v.table
+	} else if err != nil {
+		r.lost()
+		return v.table
+	}
+	return r.reload(idOf(&st))
+}
+
+func (r *reloading) reload(id fileID) Table {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v := r.current.Load()
+	if v.id == id || r.failed == id {
+		return v.table
+	}
+	t, opened, err := r.open()
+	if err != nil {
+		r.failed = id
+		r.log.Warningf("%v; the old contents are used", err)
+		r.tell()
+		return v.table
+	}
+	r.current.Store(&version{table: t, id: opened})
+	return t
+}
+
+// lost is called when the path leads nowhere: the file was removed, or this
+// process lives in another root now.
+func (r *reloading) lost() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.tell()
+}
+
+func (r *reloading) tell() {
+	if !r.told && r.stale != nil {
+		r.told = true
+		r.stale(r.path)
+	}
+}
+
+// Lookup asks the newest version.
+func (r *reloading) Lookup(ctx context.Context, key string) (string, bool, error) {
+	return r.fresh().Lookup(ctx, key)
+}
+
+// Walk lists the newest version.
+func (r *reloading) Walk(ctx context.Context, each func(key, value string) error) error {
+	w, ok := r.fresh().(Walker)
+	if !ok {
+		return fmt.Errorf("%s: sequence operation is not supported", r.path)
+	}
+	return w.Walk(ctx, each)
+}
+
+// Keys is what the table in the file says.
+func (r *reloading) Keys() Keys { return KeysOf(r.current.Load().table) }
+
+// Close closes the newest version.
+func (r *reloading) Close() error { return r.current.Load().table.Close() }
