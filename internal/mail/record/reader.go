@@ -68,8 +68,11 @@ func (r *Reader) Next() (Type, []byte, error) {
 		return 0, nil, fmt.Errorf("%w: %d", ErrLength, n)
 	}
 	data, err := r.data(n)
-	r.off += int64(len(data))
-	return Type(t), data, err
+	if err != nil {
+		return 0, nil, err
+	}
+	r.off += int64(n)
+	return Type(t), data, nil
 }
 
 // data returns the next n octets: out of the stream's buffer where they fit,
