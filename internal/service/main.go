@@ -1,0 +1,283 @@
+package service
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"postern/internal/base/maillog"
+	"postern/internal/base/sys"
+	"postern/internal/config/maincf"
+	"postern/internal/config/param"
+	"postern/internal/table"
+)
+
+// defaultConfigDirectory is where main.cf is when MAIL_CONFIG does not say.
+const defaultConfigDirectory = "/etc/postfix"
+
+// flushLimit is how long a process that exits waits for its log.
+const flushLimit = 2 * time.Second
+
+// errStopped ends start-up without a complaint: master does not want this
+// process any more.
+var errStopped = errors.New("stopped during start-up")
+
+// A process is one run of Main.
+type process struct {
+	program Program
+	types   []table.Type
+	args    []string
+	service Service
+
+	opt     *options
+	config  *maincf.Config
+	common  param.Common
+	env     *Env
+	log     *maillog.Logger
+	channel *channel
+	signals chan os.Signal
+	drain   chan struct{} // closed when the process must not accept any more
+	owner   *sys.Owner    // who to become; nil: stay
+	lock    *os.File
+	stress  stress
+}
+
+// Main runs the program p until master stops it or it has nothing to do, and
+// returns the exit status. tables are the lookup table types that it may open;
+// args are the command line, the program's name first.
+func Main(p Program, tables []table.Type, args []string) int {
+	s := &process{
+		program: p,
+		types:   tables,
+		args:    args,
+		service: p.New(),
+		log:     maillog.New(maillog.NewStream(os.Stderr, maillog.Command, maillog.Text, ""), p.Name),
+		channel: &channel{},
+		drain:   make(chan struct{}),
+	}
+	steps := []func() error{
+		s.tuneMemory,
+		s.readOptions,
+		s.watchMaster,
+		s.loadConfig,
+		s.openLog,
+		s.loadParameters,
+		s.enterQueueDirectory,
+		s.findOwner,
+		s.excludeOthers,
+		s.open,
+		s.enterJail,
+		s.dropPrivileges,
+		s.serve,
+	}
+	for _, step := range steps {
+		if err := step(); err != nil {
+			return s.fail(err)
+		}
+	}
+	s.log.Flush(flushLimit)
+	return 0
+}
+
+func (s *process) fail(err error) int {
+	defer s.log.Flush(flushLimit)
+	if errors.Is(err, errStopped) {
+		return 0
+	}
+	s.log.Fatalf("%v", err)
+	return 1
+}
+
+// tuneMemory makes the heap grow in small steps: dozens of these processes
+// run on one machine, most of them idle.
+func (s *process) tuneMemory() error {
+	debug.SetGCPercent(50)
+	return nil
+}
+
+func (s *process) readOptions() (err error) {
+	s.opt, err = parseOptions(s.args)
+	return err
+}
+
+// watchMaster listens to master and to signals from here on.
+func (s *process) watchMaster() (err error) {
+	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	if s.opt.standAlone {
+		return nil
+	}
+	if s.channel, err = openChannel(); err != nil {
+		return errors.New("do not run this command by hand")
+	}
+	s.signals = make(chan os.Signal, 2)
+	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		s.channel.wait()
+		close(s.drain)
+	}()
+	return nil
+}
+
+// loadConfig reads main.cf and lays the options -o over it.
+func (s *process) loadConfig() (err error) {
+	dir := os.Getenv("MAIL_CONFIG")
+	if dir == "" {
+		dir = defaultConfigDirectory
+	}
+	if s.config, err = maincf.Load(dir); err != nil {
+		return err
+	}
+	s.config = s.config.Override("config_directory", dir, "MAIL_CONFIG")
+	for _, text := range s.opt.overrides {
+		name, value, _ := maincf.SplitNameValue(text) // parseOptions has looked at it
+		s.config = s.config.Override(name, value, "option -o")
+	}
+	if s.opt.idle != "" {
+		s.config = s.config.Override("max_idle", s.opt.idle, "option -i")
+	}
+	s.config = s.config.Override("process_name", s.opt.program, "the program")
+	s.config = s.config.Override("service_name", s.opt.name, "option -n")
+	set := param.NewSet()
+	s.common.Params(set)
+	return set.Load(s.config)
+}
+
+// openLog turns from standard error to the configured log.
+func (s *process) openLog() error {
+	sink, err := maillog.Open(LogConfig(&s.common, "public"))
+	if err != nil {
+		return err
+	}
+	if s.opt.stderr {
+		sink = maillog.Tee(maillog.NewStream(os.Stderr, maillog.Command, maillog.Text, ""), sink)
+	}
+	s.log = maillog.New(sink, s.common.SyslogName+"/"+s.opt.program).WithVerbose(s.opt.verbose)
+	return nil
+}
+
+// LogConfig says where a program that knows c logs. public is the path of the
+// directory of public sockets.
+func LogConfig(c *param.Common, public string) maillog.Config {
+	return maillog.Config{
+		File:     c.MaillogFile,
+		Socket:   filepath.Join(public, c.PostlogServiceName),
+		Facility: c.SyslogFacility,
+		Format:   c.MaillogFormat,
+		Host:     c.MyHostname,
+	}
+}
+
+// loadParameters loads what the program declares, twice if it is one that
+// behaves otherwise under stress.
+func (s *process) loadParameters() error {
+	set := param.NewSet()
+	s.common.Params(set)
+	s.service.Params(set)
+	if err := set.Load(s.config); err != nil {
+		return err
+	}
+	if st, ok := s.service.(Stressed); ok {
+		set := param.NewSet()
+		var ignored param.Common
+		ignored.Params(set)
+		st.StressParams(set)
+		if err := set.Load(s.config.Override("stress", "yes", "the stress state")); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// enterQueueDirectory makes the queue directory the working directory. With
+// chroot it is named "." from here on, which stays right in the jail.
+func (s *process) enterQueueDirectory() error {
+	if err := os.Chdir(s.common.QueueDirectory); err != nil {
+		return err
+	}
+	if s.jailed() {
+		s.common.QueueDirectory = "."
+	}
+	return nil
+}
+
+// excludeOthers waits until no other process of a single-process service is
+// left: after a reload the old one may still have work.
+func (s *process) excludeOthers() (err error) {
+	if s.opt.standAlone || !(s.program.Single || s.opt.single) {
+		return nil
+	}
+	path := filepath.Join(s.common.ProcessIDDirectory, s.opt.typ+"."+lockName(s.opt.name))
+	if s.lock, err = sys.OpenPIDFile(path); err != nil {
+		return err
+	}
+	stop := make(chan struct{})
+	done := make(chan struct{})
+	defer close(done)
+	go func() {
+		defer close(stop)
+		select {
+		case <-s.drain:
+		case <-s.signals:
+		case <-done:
+		}
+	}()
+	err = sys.WaitLock(stop, func() error { return sys.Flock(s.lock, true) })
+	if errors.Is(err, sys.ErrLocked) {
+		return errStopped
+	}
+	if err != nil {
+		return err
+	}
+	return sys.WritePID(s.lock)
+}
+
+// lockName makes a service name fit for a file name.
+func lockName(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		if c == '/' {
+			b[i] = '_'
+		}
+	}
+	return string(b)
+}
+
+// open lets the program open what it needs.
+func (s *process) open() error {
+	tables := table.NewOpener(s.types)
+	tables.Log = s.log
+	tables.DefaultType = s.common.DefaultDatabaseType
+	tables.UTF8 = s.common.SMTPUTF8Enable
+	tables.ErrorIsFatal = s.common.DaemonTableOpenErrorIsFatal
+	limit := s.opt.limit
+	if s.opt.unlimited {
+		limit = 0
+	}
+	if s.program.Unlimited && limit != 0 {
+		return fmt.Errorf("service %s requires a process limit of 0", s.opt.name)
+	}
+	s.stress.enabled = s.opt.typ == "inet"
+	s.env = &Env{
+		Program:    s.opt.program,
+		Name:       s.opt.name,
+		Type:       s.opt.typ,
+		Args:       s.opt.args,
+		Config:     s.config,
+		Common:     &s.common,
+		Log:        s.log,
+		Tables:     tables,
+		Limit:      s.program.sessions(limit),
+		Verbose:    s.opt.verbose,
+		Stress:     s.stress.on,
+		Draining:   s.drain,
+		StandAlone: s.opt.standAlone,
+		Privileged: privileged(),
+		Chroot:     s.jailed(),
+	}
+	return s.service.Open(s.env)
+}

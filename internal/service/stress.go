@@ -1,0 +1,22 @@
+package service
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// stress is the state of a network service whose sessions are all taken, or
+// were a while ago.
+type stress struct {
+	enabled bool
+	until   atomic.Int64 // Unix time
+}
+
+func (s *stress) on() bool { return s.until.Load() > time.Now().Unix() }
+
+// enter is called when the last session was taken.
+func (s *stress) enter() {
+	if s.enabled {
+		s.until.Store(time.Now().Add(stressPeriod).Unix())
+	}
+}
