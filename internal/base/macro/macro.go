@@ -4,8 +4,9 @@
 // ${name?text} and ${name:text}, the text if the value is, or is not, empty;
 // ${name?{text}:{text}}; ${{text} operator {text} ? {text} : {text}} with the
 // operators ==, !=, <, <=, >=, > and the same with the suffix "level", which
-// compare compatibility levels. Where an operand is given in braces, blanks
-// around it do not count.
+// compare compatibility levels. A comparison alone, ${{text} == {text}}, is
+// "true" or nothing. Blanks before an operand do not count, those inside its
+// braces do.
 //
 // Expansion is bounded in depth and in size, so that neither a value that
 // names itself nor one that doubles at each step can exhaust a program.
@@ -191,12 +192,12 @@ func (x *expansion) braced(out *strings.Builder, body string, depth int) error {
 		if err != nil {
 			return err
 		}
-		return x.choose(out, yes, rest, body, depth)
+		if rest == "" {
+			rest = "?true"
+		}
+		return x.choose(out, yes, rest, depth)
 	}
-	n := 0
-	for n < len(s) && (isName(s[n]) || s[n] == '.') {
-		n++
-	}
+	n := nameLen(s)
 	name, rest := s[:n], strings.TrimLeft(s[n:], blanks)
 	if name == "" {
 		return fmt.Errorf("empty macro name: %.100q", "{"+body+"}")
@@ -205,7 +206,7 @@ func (x *expansion) braced(out *strings.Builder, body string, depth int) error {
 		return x.value(out, name, depth)
 	}
 	if rest[0] != '?' && rest[0] != ':' {
-		return fmt.Errorf("bad macro reference, %q or %q expected after the name: %.100q", "?", ":", body)
+		return syntaxAt("attribute name syntax error", name, rest)
 	}
 	value, _, err := x.Lookup(name)
 	if err != nil {
@@ -217,13 +218,13 @@ func (x *expansion) braced(out *strings.Builder, body string, depth int) error {
 			return err
 		}
 	}
-	return x.choose(out, value != "", rest, body, depth)
+	return x.choose(out, value != "", rest, depth)
 }
 
 // choose appends one of the alternatives in rest: "?text", ":text" or
 // "?{text}:{text}".
-func (x *expansion) choose(out *strings.Builder, yes bool, rest, body string, depth int) error {
-	ifTrue, ifFalse, err := alternatives(rest, body)
+func (x *expansion) choose(out *strings.Builder, yes bool, rest string, depth int) error {
+	ifTrue, ifFalse, err := alternatives(rest)
 	if err != nil {
 		return err
 	}
@@ -239,45 +240,49 @@ func (x *expansion) choose(out *strings.Builder, yes bool, rest, body string, de
 	return x.expand(out, ifFalse, depth+1)
 }
 
-func alternatives(rest, body string) (ifTrue, ifFalse string, err error) {
-	if rest == "" || rest[0] != '?' && rest[0] != ':' {
-		return "", "", fmt.Errorf("%q or %q expected in %.100q", "?", ":", body)
+func alternatives(s string) (ifTrue, ifFalse string, err error) {
+	if s[0] != '?' && s[0] != ':' {
+		return "", "", syntaxAt(`"?" or ":" expected`, "", s)
 	}
-	op, rest := rest[0], rest[1:]
-	text, rest, inBraces, err := operand(rest, body)
-	if err != nil {
+	text, rest, braced, err := operand(s[1:])
+	switch {
+	case err != nil:
 		return "", "", err
-	}
-	if op == ':' {
-		if rest != "" {
-			return "", "", fmt.Errorf("unexpected text after %q in %.100q", ":{"+text+"}", body)
-		}
+	case s[0] == ':' && rest == "":
 		return "", text, nil
-	}
-	if !inBraces || rest == "" {
+	case s[0] == ':':
+		return "", "", syntaxAt("unexpected input", text+"}", rest)
+	case !braced || rest == "":
 		return text, "", nil
+	case rest[0] != ':':
+		return "", "", syntaxAt(`":" expected`, text+"}", rest)
 	}
-	if rest[0] != ':' {
-		return "", "", fmt.Errorf("%q expected in %.100q", ":", body)
-	}
-	ifFalse, rest, _, err = operand(rest[1:], body)
+	ifFalse, rest, _, err = operand(rest[1:])
 	if err == nil && rest != "" {
-		err = fmt.Errorf("unexpected text at the end of %.100q", body)
+		err = syntaxAt("unexpected input", ifFalse+"}", rest)
 	}
 	return text, ifFalse, err
 }
 
+// syntaxAt is an error with the place where it was found.
+func syntaxAt(what, before, after string) error {
+	if len(before) > 20 {
+		before = before[len(before)-20:]
+	}
+	return fmt.Errorf("%s at: %q", what, fmt.Sprintf("...%s>>>%.20s", before, after))
+}
+
 // operand takes a text in braces, or all of s where it has none.
-func operand(s, body string) (text, rest string, inBraces bool, err error) {
-	t := strings.TrimLeft(s, blanks)
-	if !strings.HasPrefix(t, "{") {
+func operand(s string) (text, rest string, braced bool, err error) {
+	s = strings.TrimLeft(s, blanks)
+	if !strings.HasPrefix(s, "{") {
 		return s, "", false, nil
 	}
-	n := balanced(t)
+	n := balanced(s)
 	if n < 0 {
-		return "", "", false, fmt.Errorf("unbalanced {} in attribute expression: %.100q", body)
+		return "", "", false, fmt.Errorf("unbalanced {} in attribute expression: %.100q", s)
 	}
-	return strings.Trim(t[1:n-1], blanks), strings.TrimLeft(t[n:], blanks), true, nil
+	return s[1 : n-1], strings.TrimLeft(s[n:], blanks), true, nil
 }
 
 // value appends the value of name.

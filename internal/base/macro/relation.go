@@ -11,7 +11,7 @@ var operators = [...]string{"==", "!=", "<=", ">=", "<", ">"}
 
 // relation evaluates "{a} op {b}" at the start of s.
 func (x *expansion) relation(s string, depth int) (yes bool, rest string, err error) {
-	left, t, _, err := operand(s, s)
+	left, t, _, err := operand(s)
 	if err != nil {
 		return false, "", err
 	}
@@ -23,18 +23,18 @@ func (x *expansion) relation(s string, depth int) (yes bool, rest string, err er
 		}
 	}
 	if op == "" {
-		return false, "", fmt.Errorf("relational operator expected after {%.50s} at: %.100q", left, t)
+		return false, "", syntaxAt("\""+strings.Join(operators[:], "\" or \"")+"\" expected", left+"}", t)
 	}
 	t = t[len(op):]
 	suffix := t[:nameLen(t)]
 	if suffix != "" && suffix != "level" {
-		return false, "", fmt.Errorf("bad operator suffix at: %.100q", op+t)
+		return false, "", syntaxAt("bad operator suffix", op, t)
 	}
 	t = strings.TrimLeft(t[len(suffix):], blanks)
 	if !strings.HasPrefix(t, "{") {
-		return false, "", fmt.Errorf("\"{expression}\" expected at: %.100q", t)
+		return false, "", syntaxAt(`"{expression}" expected`, "{"+left+"} "+op, t)
 	}
-	right, rest, _, err := operand(t, s)
+	right, rest, _, err := operand(t)
 	if err != nil {
 		return false, "", err
 	}

@@ -16,7 +16,8 @@ const (
 )
 
 // Common holds the parameters that every program knows. Its fields are named
-// after the parameters; a program reads those that concern it.
+// after the parameters; a program reads those that concern it. Its Params come
+// first in a set, because what is computed depends on myhostname.
 type Common struct {
 	// Who and where this system is.
 	MyHostname, MyDomain, MyOrigin string
@@ -253,6 +254,8 @@ func processName() (string, error) {
 	return name[strings.LastIndexByte(name, '/')+1:], nil
 }
 
+// hostname is the name of this machine; one without a dot is completed with
+// $mydomain.
 func hostname() (string, error) {
 	name, err := os.Hostname()
 	if err != nil {
@@ -262,9 +265,8 @@ func hostname() (string, error) {
 	if name == "" || net.ParseIP(name) != nil {
 		return "", fmt.Errorf("bad host name: %.100q; set the parameter myhostname in main.cf", name)
 	}
-	// Postfix: a host name without a dot is completed with $mydomain.
 	if !strings.Contains(name, ".") {
-		name += "." + defaultDomain
+		name += ".$mydomain"
 	}
 	return name, nil
 }

@@ -1,0 +1,115 @@
+package maincf
+
+import (
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const sample = `# comment
+queue_directory = /var/spool/postfix
+mydestination = $myhostname,
+# in between
+    localhost
+empty =
+relayhost=[a.example]:25
+queue_directory = /q
+`
+
+func read(t *testing.T, text string) *Config {
+	t.Helper()
+	c, err := Read(strings.NewReader(text), "main.cf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestRead(t *testing.T) {
+	c := read(t, sample)
+	tests := []struct{ name, value, where string }{
+		{"queue_directory", "/q", "main.cf, line 8"},
+		{"mydestination", "$myhostname,    localhost", "main.cf, line 3"},
+		{"empty", "", "main.cf, line 6"},
+		{"relayhost", "[a.example]:25", "main.cf, line 7"},
+	}
+	for _, tt := range tests {
+		value, where, ok := c.Lookup(tt.name)
+		if !ok || value != tt.value || where != tt.where {
+			t.Errorf("%s: got %q, %q, %v; want %q, %q", tt.name, value, where, ok, tt.value, tt.where)
+		}
+	}
+	if _, _, ok := c.Lookup("absent"); ok {
+		t.Error("absent: found")
+	}
+	if got, want := c.Names(), []string{"queue_directory", "mydestination", "empty", "relayhost"}; !slices.Equal(got, want) {
+		t.Errorf("names: got %q, want %q", got, want)
+	}
+	want := []string{"main.cf, line 8: overriding earlier entry: queue_directory=/var/spool/postfix"}
+	if got := c.Warnings(); !slices.Equal(got, want) {
+		t.Errorf("warnings: got %q, want %q", got, want)
+	}
+}
+
+func TestReadErrors(t *testing.T) {
+	tests := []struct{ text, want string }{
+		{"a = b\nnonsense\n", `main.cf, line 2: missing '=' after attribute name: "nonsense"`},
+		{"a b = c\n", `main.cf, line 1: missing '=' after attribute name: "a b = c"`},
+		{"= c\n", `main.cf, line 1: missing attribute name: "= c"`},
+		{" a = c\n", "main.cf, line 1: logical line must not start with whitespace"},
+		{"a = \x00\n", "main.cf, line 1: line contains a NUL octet"},
+	}
+	for _, tt := range tests {
+		_, err := Read(strings.NewReader(tt.text), "main.cf")
+		if err == nil || !strings.HasPrefix(err.Error(), tt.want) {
+			t.Errorf("%q: error %v, want %q", tt.text, err, tt.want)
+		}
+	}
+}
+
+func TestLoad(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := Load(dir); !os.IsNotExist(err) {
+		t.Errorf("no file: error %v", err)
+	}
+	path := filepath.Join(dir, "main.cf")
+	if err := os.WriteFile(path, []byte("a = b\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := Load(dir)
+	if err != nil || c.Path() != path || c.Dir() != dir {
+		t.Errorf("got %v, %v", c, err)
+	}
+}
+
+func TestOverride(t *testing.T) {
+	below := read(t, "a = 1\nb = $a\n")
+	c := below.Override("a", "2", "-o").Override("n", "3", "-o")
+	if got, err := c.Expand("$b $n $other", func(string) (string, bool) { return "o", true }); err != nil || got != "2 3 o" {
+		t.Errorf("got %q, %v", got, err)
+	}
+	if got, _, _ := below.Lookup("a"); got != "1" {
+		t.Errorf("the configuration below changed: a = %q", got)
+	}
+	if got, want := c.Names(), []string{"a", "b", "n"}; !slices.Equal(got, want) {
+		t.Errorf("names: got %q, want %q", got, want)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	f.Add(sample)
+	f.Add("a = b\n c = d\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		c, err := Read(strings.NewReader(text), "main.cf")
+		if err != nil {
+			return
+		}
+		for _, name := range c.Names() {
+			if s, ok := c.Get(name); !ok || s.Line < 1 || strings.ContainsAny(name, "= \t\n") {
+				t.Errorf("%q: %v, %v", name, s, ok)
+			}
+		}
+	})
+}

@@ -1,0 +1,153 @@
+// Package pending knows the main.cf parameters of Postfix 3.11, so that a
+// setting that nothing reads is not accepted silently.
+//
+// A parameter that Postfix knows and no program here declares is pending: it
+// has no effect yet, and whoever sets it is told so.
+package pending
+
+import (
+	_ "embed"
+	"fmt"
+	"sort"
+	"strings"
+
+	"postern/internal/config/maincf"
+)
+
+// The list has the names and defaults of Postfix 3.11, a tab between them.
+//
+//go:embed parameters.txt
+var parameters string
+
+// Parameters returns the names and defaults that Postfix 3.11 knows. A default
+// that depends on the machine is "(computed)".
+func Parameters() map[string]string {
+	known := make(map[string]string)
+	for line := range strings.Lines(parameters) {
+		if name, def, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t"); ok {
+			known[name] = def
+		}
+	}
+	return known
+}
+
+// informative are the parameters by which Postfix tells installation scripts
+// where things are. No program of either system acts on them.
+var informative = map[string]bool{
+	"html_directory": true, "manpage_directory": true, "readme_directory": true, "sample_directory": true,
+	"sendmail_path": true, "mailq_path": true, "newaliases_path": true, "shlib_directory": true,
+	"meta_directory": true, "openssl_path": true, "debugger_command": true,
+}
+
+// absent are features that do not exist here; the settings that turn them off
+// have their effect.
+var absent = map[string]string{
+	"biff": "no", // notices to users that are logged in
+}
+
+// Warnings returns a line for every setting of c that has no effect: the
+// parameters of Postfix that declared does not know, and names that nothing
+// knows or refers to, which are often misspelt. A setting that asks for what is
+// done anyway gives no warning.
+func Warnings(c *maincf.Config, declared func(name string) bool) []string {
+	known := Parameters()
+	used := references(c)
+	var list []string
+	for _, name := range c.Names() {
+		if declared(name) || informative[name] || used[name] {
+			continue
+		}
+		s, _ := c.Get(name)
+		def, ok := known[name]
+		switch {
+		case !ok && perService(name):
+		case !ok:
+			list = append(list, fmt.Sprintf("%s: unused parameter: %s=%s%s", s.Where, name, s.Value, suggestion(name, known)))
+		case s.Value != def && (absent[name] == "" || s.Value != absent[name]):
+			list = append(list, fmt.Sprintf("%s: parameter %s is not implemented yet: its value has no effect: %s", s.Where, name, s.Value))
+		}
+	}
+	return list
+}
+
+// references returns the names that settings refer to as $name.
+func references(c *maincf.Config) map[string]bool {
+	used := make(map[string]bool)
+	for _, name := range c.Names() {
+		s, _ := c.Get(name)
+		for part := s.Value; ; {
+			_, after, ok := strings.Cut(part, "$")
+			if !ok {
+				break
+			}
+			part = strings.TrimLeft(after, "{( ")
+			n := 0
+			for n < len(part) && (part[n] == '_' || isAlnum(part[n])) {
+				n++
+			}
+			used[part[:n]] = true
+		}
+	}
+	return used
+}
+
+func isAlnum(b byte) bool {
+	return '0' <= b && b <= '9' || 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z'
+}
+
+// serviceSuffixes end the parameters that Postfix makes of a transport's name.
+var serviceSuffixes = [...]string{
+	"_recipient_limit", "_extra_recipient_limit", "_recipient_refill_limit", "_recipient_refill_delay",
+	"_delivery_slot_cost", "_delivery_slot_loan", "_delivery_slot_discount", "_minimum_delivery_slots",
+	"_initial_destination_concurrency", "_destination_concurrency_limit", "_destination_recipient_limit",
+	"_destination_concurrency_positive_feedback", "_destination_concurrency_negative_feedback",
+	"_destination_concurrency_failed_cohort_limit", "_destination_rate_delay", "_transport_rate_delay",
+	"_time_limit",
+}
+
+func perService(name string) bool {
+	for _, s := range serviceSuffixes {
+		if strings.HasSuffix(name, s) && len(name) > len(s) {
+			return true
+		}
+	}
+	return false
+}
+
+// suggestion names the known parameter that is one edit away from name, if any.
+func suggestion(name string, known map[string]string) string {
+	var near []string
+	for k := range known {
+		if oneEdit(name, k) {
+			near = append(near, k)
+		}
+	}
+	if len(near) == 0 {
+		return ""
+	}
+	sort.Strings(near)
+	return "; did you mean " + near[0] + "?"
+}
+
+// oneEdit says whether a becomes b by inserting, removing, replacing or
+// swapping at one place.
+func oneEdit(a, b string) bool {
+	if len(a) > len(b) {
+		a, b = b, a
+	}
+	if len(b)-len(a) > 1 {
+		return false
+	}
+	i := 0
+	for i < len(a) && a[i] == b[i] {
+		i++
+	}
+	if len(a) < len(b) {
+		return a[i:] == b[i+1:]
+	}
+	if i == len(a) {
+		return true
+	}
+	return a[i+1:] == b[i+1:] ||
+		i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
+}

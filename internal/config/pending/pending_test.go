@@ -1,0 +1,62 @@
+package pending
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"postern/internal/config/maincf"
+)
+
+func TestWarnings(t *testing.T) {
+	c, err := maincf.Read(strings.NewReader(`
+myhostname = a.example
+qmqpd_timeout = 10s
+qmqpd_error_delay = 1s
+biff = no
+readme_directory = /x
+smtp_destination_concurrency_limit = 3
+my_list = permit
+smtpd_client_restrictions = ${my_list?{$my_list}}
+relayhst = b.example
+frob = 1
+`), "main.cf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	declared := func(name string) bool { return name == "myhostname" || name == "smtpd_client_restrictions" }
+	want := []string{
+		"main.cf, line 3: parameter qmqpd_timeout is not implemented yet: its value has no effect: 10s",
+		"main.cf, line 10: unused parameter: relayhst=b.example; did you mean relayhost?",
+		"main.cf, line 11: unused parameter: frob=1",
+	}
+	if got := Warnings(c, declared); !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+func TestParameters(t *testing.T) {
+	known := Parameters()
+	if len(known) < 850 || known["smtpd_forbid_bare_newline"] != "normalize" {
+		t.Errorf("%d parameters, smtpd_forbid_bare_newline = %q", len(known), known["smtpd_forbid_bare_newline"])
+	}
+	for name := range informative {
+		if _, ok := known[name]; !ok {
+			t.Errorf("%s is not a parameter", name)
+		}
+	}
+}
+
+func TestOneEdit(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want bool
+	}{
+		{"abc", "abd", true}, {"abc", "ab", true}, {"ab", "xab", true}, {"abcd", "abdc", true},
+		{"abc", "ade", false}, {"abc", "a", false}, {"ab", "ba", true}, {"abc", "bca", false},
+	} {
+		if got := oneEdit(tt.a, tt.b); got != tt.want {
+			t.Errorf("oneEdit(%q, %q) = %v", tt.a, tt.b, got)
+		}
+	}
+}
