@@ -1,0 +1,165 @@
+package message
+
+import "bytes"
+
+// content is what the header of a part says of its body.
+type content struct {
+	kind         kind
+	digest       bool // multipart/digest
+	boundary     []byte
+	encoding     encoding
+	encoded      bool // base64 or quoted-printable
+	encodingText []byte
+}
+
+type kind int
+
+const (
+	leaf kind = iota
+	multipart
+	attached  // message/rfc822, message/global: a message with its own header
+	otherMail // message/partial and others, which are not looked into
+)
+
+type encoding int
+
+const (
+	sevenBit encoding = iota
+	eightBit
+)
+
+func (c *content) composite() bool { return c.kind != leaf }
+
+func (c *content) transferEncoding(value []byte) {
+	word := func(s string) bool { return len(value) == len(s) && equalFold(s, value) }
+	c.encoded = word("base64") || word("quoted-printable")
+	if word("8bit") || word("binary") {
+		c.encoding = eightBit
+	} else {
+		c.encoding = sevenBit
+	}
+	c.encodingText = append(c.encodingText[:0], value...)
+}
+
+// contentType takes "type/subtype; name=value; …" (RFC 2045 section 5.1). The
+// first Content-Type field of a header counts only if it is the last one:
+// Postfix takes each in turn.
+func (m *Machine) contentType(field []byte) {
+	s := scanner{rest: Value(field)}
+	c := &m.part
+	c.kind, c.digest, c.boundary = leaf, false, c.boundary[:0]
+	top := s.token()
+	if !s.accept('/') {
+		return
+	}
+	sub := s.token()
+	is := func(b []byte, s string) bool { return len(b) == len(s) && equalFold(s, b) }
+	switch {
+	case is(top, "multipart"):
+		c.kind, c.digest = multipart, is(sub, "digest")
+	case is(top, "message") && (is(sub, "rfc822") || is(sub, "global")):
+		c.kind = attached
+		return
+	case is(top, "message"):
+		c.kind = otherMail
+		return
+	default:
+		return
+	}
+	for s.skipTo(';') {
+		name := s.token()
+		if !s.accept('=') {
+			continue
+		}
+		value := s.value(c.boundary[:0])
+		if is(name, "boundary") {
+			if m.BoundaryLimit > 0 && len(value) > m.BoundaryLimit {
+				value = value[:m.BoundaryLimit]
+			}
+			c.boundary = append(c.boundary[:0], value...)
+			return
+		}
+	}
+}
+
+// A scanner reads the tokens of a structured MIME field.
+type scanner struct{ rest []byte }
+
+// blank skips white space and comments.
+func (s *scanner) blank() {
+	for level := 0; len(s.rest) > 0; s.rest = s.rest[1:] {
+		switch c := s.rest[0]; {
+		case c == '(':
+			level++
+		case c == ')' && level > 0:
+			level--
+		case c == '\\' && level > 0 && len(s.rest) > 1:
+			s.rest = s.rest[1:]
+		case level == 0 && !isSpace(c):
+			return
+		}
+	}
+}
+
+const tspecials = `()<>@,;:\"/[]?=`
+
+func (s *scanner) token() []byte {
+	s.blank()
+	n := 0
+	for n < len(s.rest) && s.rest[n] > ' ' && s.rest[n] != 0x7f && bytes.IndexByte([]byte(tspecials), s.rest[n]) < 0 {
+		n++
+	}
+	t := s.rest[:n]
+	s.rest = s.rest[n:]
+	return t
+}
+
+func (s *scanner) accept(c byte) bool {
+	s.blank()
+	if len(s.rest) == 0 || s.rest[0] != c {
+		return false
+	}
+	s.rest = s.rest[1:]
+	return true
+}
+
+// skipTo moves behind the next c that is not in a quoted string or a comment.
+func (s *scanner) skipTo(c byte) bool {
+	var discard [64]byte
+	for {
+		s.blank()
+		switch {
+		case len(s.rest) == 0:
+			return false
+		case s.rest[0] == c:
+			s.rest = s.rest[1:]
+			return true
+		case s.rest[0] == '"':
+			s.value(discard[:0])
+		default:
+			s.rest = s.rest[1:]
+		}
+	}
+}
+
+// value reads a token, or a quoted string whose text it puts into buf.
+func (s *scanner) value(buf []byte) []byte {
+	s.blank()
+	if len(s.rest) == 0 || s.rest[0] != '"' {
+		return s.token()
+	}
+	s.rest = s.rest[1:]
+	for len(s.rest) > 0 {
+		c := s.rest[0]
+		s.rest = s.rest[1:]
+		if c == '"' {
+			break
+		}
+		if c == '\\' && len(s.rest) > 0 {
+			c = s.rest[0]
+			s.rest = s.rest[1:]
+		}
+		buf = append(buf, c)
+	}
+	return buf
+}
