@@ -88,7 +88,7 @@ type Recipient struct {
 	Offset      int64  // of its record in the queue file; -1: nothing to mark
 	DSNOrigRcpt string // RFC 3461 ORCPT, "rfc822;xtext"
 	Notify      int    // Notify flags
-	Status      int    // for the agent's own use; not sent
+	Settled     bool   // the agent has reported it; not sent
 }
 
 // A Request is one delivery: a message, a next hop, recipients.

@@ -38,7 +38,7 @@ func TestSeconds(t *testing.T) {
 		{123_600_000, 2, "124"}, {12345, 6, "0.012"}, {123, 6, "0.00012"}, {1, 6, "0.000001"}, {350_000, 0, "0"}, {550_000, 0, "1"},
 		{350_000, 1, "0.4"},
 	} {
-		got := string(Seconds(c.us * 1000).appendShort(nil, c.digits))
+		got := string(Seconds(c.us*1000).appendShort(nil, c.digits))
 		if got != c.want {
 			t.Errorf("%d µs, %d digits: got %s, want %s", c.us, c.digits, got, c.want)
 		}
