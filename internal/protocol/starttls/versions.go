@@ -63,18 +63,18 @@ func ParseProtocols(list string) (Versions, error) {
 	if err := v.narrow(on, off); err != nil {
 		return v, fmt.Errorf("%w in %q", err, list)
 	}
-	v.Min = max(v.Min, tls.VersionTLS10)
 	return v, nil
 }
 
 // narrow applies the versions named and those excluded.
 func (v *Versions) narrow(on, off map[uint16]bool) error {
 	if len(on) > 0 {
-		v.Min, v.Max = tls.VersionTLS13, tls.VersionTLS10
+		v.Min, v.Max = tls.VersionTLS13, 0
 		for n := range on {
 			v.Min, v.Max = min(v.Min, n), max(v.Max, n)
 		}
 	}
+	v.Min = max(v.Min, tls.VersionTLS10)
 	top := v.Max
 	if top == 0 {
 		top = tls.VersionTLS13
