@@ -17,8 +17,8 @@ import (
 	"postern/internal/table"
 )
 
-// defaultConfigDirectory is where main.cf is when MAIL_CONFIG does not say.
-const defaultConfigDirectory = "/etc/postfix"
+// ConfigDirectory is where main.cf is when neither -c nor MAIL_CONFIG says.
+const ConfigDirectory = "/etc/postfix"
 
 // flushLimit is how long a process that exits waits for its log.
 const flushLimit = 2 * time.Second
@@ -127,7 +127,7 @@ func (s *process) watchMaster() (err error) {
 func (s *process) loadConfig() (err error) {
 	dir := os.Getenv("MAIL_CONFIG")
 	if dir == "" {
-		dir = defaultConfigDirectory
+		dir = ConfigDirectory
 	}
 	if s.config, err = maincf.Load(dir); err != nil {
 		return err

@@ -134,6 +134,9 @@ func (l *Logger) WithTag(tag string, pid int) *Logger {
 	return &c
 }
 
+// Sink returns where the lines go.
+func (l *Logger) Sink() Sink { return l.sink }
+
 // Tag returns what the lines start with.
 func (l *Logger) Tag() string { return l.tag }
 
