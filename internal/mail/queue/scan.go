@@ -8,6 +8,7 @@ import (
 	"iter"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -128,4 +129,46 @@ func (s *Store) Scan(q Name) iter.Seq2[ID, error] {
 			}
 		}
 	}
+}
+
+// RemoveStaleTemp removes the file of e when it is a temporary file, one that
+// never got its id, and was not touched since before. Links and strange files
+// stay.
+func (s *Store) RemoveStaleTemp(e Entry, before time.Time) (bool, error) {
+	if !tempName(e.Name) {
+		return false, nil
+	}
+	dir, err := s.base()
+	if err != nil {
+		return false, err
+	}
+	var st unix.Stat_t
+	err = unix.Fstatat(dir, e.Path, &st, unix.AT_SYMLINK_NOFOLLOW)
+	if err == nil && (st.Mode&unix.S_IFMT != unix.S_IFREG || !time.Unix(st.Mtim.Unix()).Before(before)) {
+		return false, nil
+	}
+	if err == nil {
+		err = unix.Unlinkat(dir, e.Path, 0)
+	}
+	if err == unix.ENOENT {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("remove file %s: %w", e.Path, err)
+	}
+	return true, nil
+}
+
+// tempName says whether a name is of the form "<microseconds>.<process>".
+func tempName(name string) bool {
+	dots := 0
+	for i := 0; i < len(name); i++ {
+		switch c := name[i]; {
+		case c == '.' && i > 0 && i < len(name)-1:
+			dots++
+		case c < '0' || c > '9':
+			return false
+		}
+	}
+	return dots == 1
 }

@@ -14,8 +14,9 @@ const MaxLength = 1 << 20
 // Errors of the readers. A stream that ends inside a record gives
 // io.ErrUnexpectedEOF, one that ends between records io.EOF.
 var (
-	ErrLength = errors.New("record length is not acceptable")
-	ErrLoop   = errors.New("too many backward pointer records")
+	ErrLength  = errors.New("record length is not acceptable")
+	ErrLoop    = errors.New("too many backward pointer records")
+	ErrPointer = errors.New("bad pointer record")
 )
 
 // A Reader takes records off a stream, as they are: pointers are not followed

@@ -73,7 +73,7 @@ func ParseSizes(data []byte) (Sizes, error) {
 func ParsePointer(data []byte) (int64, error) {
 	n, err := strconv.ParseInt(string(bytes.TrimLeft(data, " ")), 10, 64)
 	if err != nil || n < 0 {
-		return 0, fmt.Errorf("bad pointer record: %.100q", data)
+		return 0, fmt.Errorf("%w: %.100q", ErrPointer, data)
 	}
 	return n, nil
 }
