@@ -1,0 +1,182 @@
+// Package command is how a command of the administrator or of a user starts:
+// its streams, its options, its configuration and its log.
+//
+// A command returns an exit status and never ends the process itself.
+package command
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"postern/internal/base/maillog"
+	"postern/internal/config/maincf"
+	"postern/internal/config/param"
+)
+
+// DefaultConfigDirectory is where main.cf is unless -c or MAIL_CONFIG says
+// otherwise.
+const DefaultConfigDirectory = "/etc/postfix"
+
+// Exit statuses of sysexits.h.
+const (
+	OK          = 0
+	Failure     = 1
+	Usage       = 64
+	DataErr     = 65
+	NoUser      = 67
+	Unavailable = 69
+	Software    = 70
+	OSErr       = 71
+	TempFail    = 75
+	Config      = 78
+)
+
+// A Command is what a command knows of its run.
+type Command struct {
+	Name   string
+	In     io.Reader
+	Out    io.Writer
+	Err    io.Writer
+	Main   *maincf.Config
+	Common param.Common
+	Log    *maillog.Logger
+
+	verbose int
+	set     *param.Set
+}
+
+// New returns the command called name. Its log goes to standard error until
+// the configuration is loaded.
+func New(name string, stdin io.Reader, stdout, stderr io.Writer) *Command {
+	c := &Command{Name: name, In: stdin, Out: stdout, Err: stderr}
+	c.Log = maillog.New(maillog.NewStream(stderr, maillog.Command, maillog.Text, ""), name)
+	return c
+}
+
+// Verbose makes the log speak more, one step per call (-v).
+func (c *Command) Verbose() {
+	c.verbose++
+	c.Log = c.Log.WithVerbose(c.verbose)
+}
+
+// Verbosity returns how often Verbose was called.
+func (c *Command) Verbosity() int { return c.verbose }
+
+// ConfigDirectory returns option, or MAIL_CONFIG, or the default.
+func ConfigDirectory(option string) string {
+	if option != "" {
+		return option
+	}
+	if dir := os.Getenv("MAIL_CONFIG"); dir != "" {
+		return dir
+	}
+	return DefaultConfigDirectory
+}
+
+// ErrUnauthorized says that a program that runs with privileges of its own was
+// given a configuration that its default configuration does not list.
+var ErrUnauthorized = errors.New("configuration directory is not authorized")
+
+// Load reads main.cf from dir, the parameters of every program and those that
+// params declare, and opens the log.
+func (c *Command) Load(dir string, params ...func(*param.Set)) error {
+	if setID() && os.Getuid() != 0 && filepath.Clean(dir) != DefaultConfigDirectory {
+		if err := authorize(dir); err != nil {
+			return err
+		}
+	}
+	main, err := maincf.Load(dir)
+	if err != nil {
+		return err
+	}
+	c.Main = main.Override("config_directory", dir, "option -c or MAIL_CONFIG").
+		Override("process_name", c.Name, "the program")
+	c.set = param.NewSet()
+	c.Common.Params(c.set)
+	for _, p := range params {
+		p(c.set)
+	}
+	if err := c.set.Load(c.Main); err != nil {
+		return err
+	}
+	c.openLog()
+	return nil
+}
+
+// openLog logs to standard error and to the log of the mail system. Without
+// the latter a command does its work all the same.
+func (c *Command) openLog() {
+	sink, err := maillog.Open(maillog.Config{
+		File:     c.Common.MaillogFile,
+		Socket:   filepath.Join(c.Common.QueueDirectory, "public", c.Common.PostlogServiceName),
+		Facility: c.Common.SyslogFacility,
+		Format:   c.Common.MaillogFormat,
+		Host:     c.Common.MyHostname,
+	})
+	if err != nil {
+		return
+	}
+	terminal := maillog.NewStream(c.Err, maillog.Command, maillog.Text, "")
+	tag := c.Common.SyslogName + "/" + c.Name
+	c.Log = maillog.New(maillog.Tee(named{terminal, c.Name}, sink), tag).WithVerbose(c.verbose)
+}
+
+// named gives lines on standard error the command's bare name.
+type named struct {
+	maillog.Sink
+	tag string
+}
+
+func (n named) Write(level maillog.Level, _ string, pid int, text string, e maillog.Event) {
+	n.Sink.Write(level, n.tag, pid, text, e)
+}
+
+// logLimit is how long a command waits for its log at the end.
+const logLimit = 300 * time.Millisecond
+
+// Fail logs why the command ends and returns status.
+func (c *Command) Fail(status int, format string, args ...any) int {
+	c.Log.Fatalf(format, args...)
+	return c.Done(status)
+}
+
+// Done writes out the log and returns status.
+func (c *Command) Done(status int) int {
+	c.Log.Flush(logLimit)
+	return status
+}
+
+// Usage prints how the command is used and returns the status of that mistake.
+func (c *Command) Usage(status int, usage string) int {
+	return c.Fail(status, "usage: %s %s", c.Name, usage)
+}
+
+// setID says whether the process has privileges that its user does not have.
+func setID() bool {
+	return os.Getuid() != os.Geteuid() || os.Getgid() != os.Getegid()
+}
+
+// authorize looks whether the default main.cf lists dir.
+func authorize(dir string) error {
+	main, err := maincf.Load(DefaultConfigDirectory)
+	if err != nil {
+		return err
+	}
+	var alternate, multi string
+	set := param.NewSet()
+	set.Str(&alternate, "alternate_config_directories", "")
+	set.Str(&multi, "multi_instance_directories", "")
+	if err := set.Load(main); err != nil {
+		return err
+	}
+	if slices.Contains(append(param.Split(alternate), param.Split(multi)...), dir) {
+		return nil
+	}
+	return fmt.Errorf("%w: %s is not in alternate_config_directories or multi_instance_directories of %s/main.cf",
+		ErrUnauthorized, dir, DefaultConfigDirectory)
+}
