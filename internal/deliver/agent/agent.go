@@ -78,12 +78,7 @@ func (k *Kit) Params(s *param.Set) {
 func (k *Kit) Open(env *service.Env) error {
 	k.env = env
 	c := env.Common
-	k.store = queue.New(queue.Config{
-		Dir:       c.QueueDirectory,
-		HashNames: param.Split(c.HashQueueNames),
-		HashDepth: c.HashQueueDepth,
-		LongIDs:   c.EnableLongQueueIDs,
-	})
+	k.store = queue.Open(c)
 	if err := k.store.Prepare(); err != nil {
 		return err
 	}
