@@ -1,0 +1,187 @@
+package mailbox
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"postern/internal/base/sys"
+)
+
+// A Namer makes the names of files in Maildirs; each process has one.
+type Namer struct {
+	host string
+	pid  int
+	next atomic.Uint64
+}
+
+// NewNamer returns a namer for this process on the machine called host.
+func NewNamer(host string) *Namer {
+	// A name must not look like a path, nor like one with flags.
+	host = strings.NewReplacer("/", `\057`, ":", `\072`).Replace(host)
+	return &Namer{host: host, pid: os.Getpid()}
+}
+
+// temporary returns a name that no other delivery of this machine has now.
+func (n *Namer) temporary(now time.Time) string {
+	return fmt.Sprintf("%d.P%dQ%d.%s", now.Unix(), n.pid, n.next.Add(1), n.host)
+}
+
+// final returns the name of a delivered file. Postfix: the time, the device and
+// the inode, the microseconds.
+func (n *Namer) final(now time.Time, st *unix.Stat_t) string {
+	return fmt.Sprintf("%d.V%xI%xM%d.%s", now.Unix(), st.Dev, st.Ino, now.Nanosecond()/1000, n.host)
+}
+
+// Deliver writes a message into the Maildir dir as owner, and makes the
+// directories that are missing. limit is the largest size of a file, 0 for
+// none. When Deliver returns nil, the file and its entry in the directory new
+// are on stable storage. Its errors are of type *Error.
+func (n *Namer) Deliver(dir string, owner sys.Owner, c *Copy, content Content, limit int64) error {
+	return sys.As(owner, func() error {
+		d := maildir{Namer: n, dir: filepath.Clean(dir), now: time.Now()}
+		err := d.deliver(c, content, limit)
+		if err == nil {
+			return nil
+		}
+		return err
+	})
+}
+
+// maildir is one delivery.
+type maildir struct {
+	*Namer
+	dir string
+	now time.Time
+}
+
+func (d *maildir) deliver(c *Copy, content Content, limit int64) error {
+	tmp, f, err := d.create()
+	if err != nil {
+		return failure(err, "5.2.0", "create maildir file %s", tmp)
+	}
+	final, err := d.write(f, c, content, limit)
+	if err != nil {
+		os.Remove(tmp)
+		return err
+	}
+	name := filepath.Join(d.dir, "new", final)
+	if err := d.move(tmp, name); err != nil {
+		os.Remove(tmp)
+		return failure(err, "5.2.0", "create maildir file %s", name)
+	}
+	// The entry, too, must survive a power cut before the recipient is done.
+	if err := syncDir(filepath.Dir(name)); err != nil {
+		return failure(err, "4.3.0", "sync maildir directory %s", filepath.Dir(name))
+	}
+	return nil
+}
+
+// create opens a new file in the directory tmp.
+func (d *maildir) create() (string, *os.File, error) {
+	dir := filepath.Join(d.dir, "tmp")
+	for try := 0; ; try++ {
+		path := filepath.Join(dir, d.temporary(d.now))
+		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		switch {
+		case err == nil:
+			return path, f, nil
+		case errors.Is(err, os.ErrNotExist) && try == 0:
+			if err := makeDirs(dir); err != nil {
+				return path, nil, err
+			}
+		case !errors.Is(err, os.ErrExist) || try >= 10:
+			return path, nil, err
+		}
+	}
+}
+
+// write fills and closes the file; it returns the name that it is to have.
+func (d *maildir) write(f *os.File, c *Copy, content Content, limit int64) (string, error) {
+	defer f.Close()
+	var st unix.Stat_t
+	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
+		return "", failure(err, "4.3.0", "fstat %s", f.Name())
+	}
+	if err := c.To(limited(f, 0, limit), content); err != nil {
+		return "", copyFailure(err)
+	}
+	if err := f.Sync(); err != nil {
+		return "", copyFailure(&WriteError{err})
+	}
+	if err := f.Close(); err != nil {
+		return "", copyFailure(&WriteError{err})
+	}
+	return d.final(d.now, &st), nil
+}
+
+// move gives the file its place in the directory new, where nothing may be
+// overwritten.
+func (d *maildir) move(tmp, name string) error {
+	err := rename(tmp, name)
+	if !errors.Is(err, syscall.ENOENT) {
+		return err
+	}
+	for _, dir := range []string{"cur", "new"} {
+		if err := makeDirs(filepath.Join(d.dir, dir)); err != nil {
+			return err
+		}
+	}
+	return rename(tmp, name)
+}
+
+func rename(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if err != unix.EINVAL && err != unix.ENOSYS {
+		return err
+	}
+	// A file system that cannot refuse to replace.
+	if err := unix.Link(from, to); err != nil {
+		return err
+	}
+	return unix.Unlink(from)
+}
+
+// makeDirs makes a directory with those above it that are missing, and brings
+// their entries to stable storage.
+func makeDirs(dir string) error {
+	err := os.Mkdir(dir, 0o700)
+	if errors.Is(err, os.ErrNotExist) && dir != filepath.Dir(dir) {
+		if err := makeDirs(filepath.Dir(dir)); err != nil {
+			return err
+		}
+		err = os.Mkdir(dir, 0o700)
+	}
+	if errors.Is(err, os.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(dir))
+}
+
+// syncDir brings the entries of a directory to stable storage. A directory that
+// its user may not read cannot be opened, and is not synced.
+func syncDir(dir string) error {
+	f, err := os.Open(dir)
+	if errors.Is(err, os.ErrPermission) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	err = f.Sync()
+	if errors.Is(err, syscall.EINVAL) { // the file system does not sync directories
+		return nil
+	}
+	return err
+}
