@@ -1,0 +1,144 @@
+package cleanup
+
+import (
+	"bytes"
+
+	"postern/internal/mail/check"
+	"postern/internal/mail/message"
+	"postern/internal/mail/record"
+
+	ipc "postern/internal/ipc/cleanup"
+)
+
+// beginContent writes the marker and sets up the reading of the content.
+func (t *transaction) beginContent() {
+	t.segment = inContent
+	t.put(record.Mesg, nil)
+	t.contentOff = t.w.Offset()
+	c := &t.s.config
+	o := message.Options{
+		NoMIME:        c.DisableMIME,
+		FieldLimit:    c.HeaderSizeLimit,
+		BoundaryLimit: c.BoundaryLimit,
+		NestingLimit:  c.NestingLimit,
+	}
+	if t.s.atHeadEnd != fixQuietly {
+		o.Report |= message.NonEmptyHeaderEnd
+	}
+	if t.checking && !c.DisableMIME {
+		o.Report |= t.s.strictness()
+	}
+	t.machine.Options = o
+	t.machine.Reset()
+}
+
+// strictness is what is reported of mail from outside.
+func (s *Server) strictness() (p message.Problem) {
+	c := &s.config
+	if c.Strict7BitHeaders || c.Strict8BitMIME {
+		p |= message.EightBitHeader
+	}
+	if c.Strict8BitBody || c.Strict8BitMIME {
+		p |= message.EightBitBody
+	}
+	if c.StrictEncodingDomain {
+		p |= message.EncodingDomain
+	}
+	if p != 0 || !s.checks.NoHeader() {
+		p |= message.TooNested
+	}
+	return p
+}
+
+// contentRecord takes a record of the second segment.
+func (t *transaction) contentRecord(typ record.Type, data []byte) {
+	switch typ {
+	case record.Norm, record.Cont:
+		data, refused := t.filterOctets(data)
+		if refused {
+			return
+		}
+		t.machine.Line(data, typ == record.Cont)
+	case record.Xtra:
+		t.machine.End()
+		t.contentEnd = t.w.Offset()
+		t.beginExtracted()
+	default:
+		t.bad("unexpected record type %d in message content", typ)
+	}
+}
+
+// filterOctets replaces or removes the octets that the configuration names.
+func (t *transaction) filterOctets(data []byte) (_ []byte, refused bool) {
+	c := &t.s.config
+	if c.ReplaceStrayCRLF {
+		data = t.spaceForCRLF(data)
+	}
+	if c.RejectCharacters != "" && t.checking && bytes.ContainsAny(data, c.RejectCharacters) {
+		t.act(anyContext, data, check.Result{Action: check.Reject, Text: "disallowed character"})
+		return nil, true
+	}
+	if c.StripCharacters != "" && bytes.ContainsAny(data, c.StripCharacters) {
+		t.octets = t.octets[:0]
+		for _, b := range data {
+			if bytes.IndexByte([]byte(c.StripCharacters), b) < 0 {
+				t.octets = append(t.octets, b)
+			}
+		}
+		data = t.octets
+	}
+	return data, false
+}
+
+// spaceForCRLF puts a space in the place of each stray CR and LF: no other
+// system shall take it for the end of a line.
+func (t *transaction) spaceForCRLF(data []byte) []byte {
+	if bytes.IndexByte(data, '\r') < 0 && bytes.IndexByte(data, '\n') < 0 {
+		return data
+	}
+	t.octets = append(t.octets[:0], data...)
+	for i, b := range t.octets {
+		if b == '\r' || b == '\n' {
+			t.octets[i] = ' '
+		}
+	}
+	return t.octets
+}
+
+// Body takes a line of the body.
+func (t *transaction) Body(line []byte, more bool, offset int64) {
+	typ := record.Norm
+	if more {
+		typ = record.Cont
+	}
+	if t.checking && !t.s.checks.Body.Empty() && t.ok() {
+		var keep bool
+		if line, keep = t.checkLine(line, offset); !keep {
+			return
+		}
+	}
+	t.put(typ, line)
+}
+
+func (t *transaction) checkLine(line []byte, offset int64) (_ []byte, keep bool) {
+	r, err := t.s.checks.Line(t.ctx, line, offset)
+	if err != nil {
+		t.checkFailed(t.s.checks.Body.Title())
+		return line, true
+	}
+	return t.act(bodyContext, line, r)
+}
+
+func (t *transaction) checkFailed(title string) {
+	t.s.log.Warningf("%s: %s map lookup problem -- message not accepted, try again later", t.id, title)
+	t.errs |= ipc.StatusWrite
+}
+
+// Problem takes what the machine reports.
+func (t *transaction) Problem(p message.Problem, text []byte) {
+	if p == message.NonEmptyHeaderEnd && t.s.atHeadEnd == fixAndTell {
+		t.putString(record.Norm, "MIME-Error: message header was terminated by non-empty line")
+		return
+	}
+	t.mimeError(p, text)
+}

@@ -1,0 +1,205 @@
+package cleanup
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"postern/internal/ipc/bounce"
+	ipc "postern/internal/ipc/cleanup"
+	"postern/internal/ipc/rewrite"
+	"postern/internal/mail/address"
+	"postern/internal/mail/addrmap"
+	"postern/internal/mail/dsn"
+	"postern/internal/mail/record"
+	"postern/internal/table"
+)
+
+// envelopeSender takes the sender's address.
+func (t *transaction) envelopeSender(addr string) {
+	addr = t.complete(rewrite.Local, addr)
+	addr = t.mapEnvelope(addr, envelopeSender)
+	t.needUTF8(addr, optUTF8Sender)
+	t.putString(record.Sender, addr)
+	t.sender, t.seenSender = addr, true
+	t.bccFrom(t.s.senderBCC, addr)
+	if t.rcptCount > 1 {
+		// What the client goes on to say of the message stands behind these
+		// recipients.
+		t.qmgrFlags |= record.MixedRecipients
+	}
+}
+
+// recipient takes one recipient of the client's.
+func (t *transaction) recipient(addr string) {
+	if addr == "" {
+		addr = t.s.common.EmptyAddressRecipient
+	}
+	addr = t.complete(rewrite.Local, addr)
+	if t.dsnOrig == "" {
+		t.dsnOrig = "rfc822;" + address.Quote822(addr)
+	}
+	addr = t.mapEnvelope(addr, envelopeRecipient)
+	t.needUTF8(addr, 0)
+	t.outRecipient(addr, t.origRcpt, t.dsnOrig, t.dsnNotify)
+	t.rcpt, t.seenRcpt = addr, true
+	t.bccFrom(t.s.rcptBCC, addr)
+}
+
+// complete makes an address complete; when that is not possible now, the
+// message has to wait.
+func (t *transaction) complete(context, addr string) string {
+	full, err := t.s.rewrite.Rewrite(t.ctx, context, addr)
+	if err != nil {
+		t.failed(err)
+		return addr
+	}
+	return full
+}
+
+// mapEnvelope applies canonical maps and masquerading to an envelope address.
+func (t *transaction) mapEnvelope(addr string, c class) string {
+	if t.flags&ipc.FlagMap == 0 {
+		return addr
+	}
+	return t.mapAddress(addr, c)
+}
+
+// mapAddress applies canonical maps and masquerading to an address of class c.
+func (t *transaction) mapAddress(addr string, c class) string {
+	for i := range t.s.canonical {
+		m := &t.s.canonical[i]
+		if m.class&c == 0 || m.maps.Empty() {
+			continue
+		}
+		mapped, err := t.s.mapper.One(t.ctx, m.maps, addr, t.s.propagate.canonical, func(err error) {
+			t.s.log.Warningf("%s: %v", t.id, err)
+		})
+		if err != nil {
+			t.failed(err)
+		}
+		addr = mapped
+	}
+	if t.s.masqClass&c != 0 && !t.s.masquerade.Empty() {
+		mapped, err := t.s.masquerade.Apply(t.ctx, addr)
+		if err != nil {
+			t.failed(err)
+		}
+		addr = mapped
+	}
+	return addr
+}
+
+// needUTF8 notes what an address asks of the next hop.
+func (t *transaction) needUTF8(addr string, opt int) {
+	if addr == "" || isASCII([]byte(addr)) {
+		return
+	}
+	t.sendOpts |= opt
+	if t.autoUTF8 {
+		t.sendOpts |= optSMTPUTF8
+	}
+}
+
+// bccFrom adds the recipient that maps have for addr.
+func (t *transaction) bccFrom(maps *table.Maps, addr string) {
+	if maps.Empty() || t.flags&ipc.FlagBCC == 0 || addr == "" || !t.ok() {
+		return
+	}
+	bcc, _, found, err := t.s.mapper.Find(t.ctx, maps, addr)
+	switch {
+	case err != nil:
+		t.s.log.Warningf("%s: %s map lookup problem -- message not accepted, try again later", t.id, maps.Title())
+		t.errs |= ipc.StatusWrite
+	case found:
+		t.addBCC(bcc)
+	}
+}
+
+// addBCC adds a recipient about whom the sender is told nothing.
+func (t *transaction) addBCC(external string) {
+	addr := t.complete(rewrite.Local, address.Unquote822(external))
+	addr = t.mapEnvelope(addr, envelopeRecipient)
+	t.outRecipient(addr, addr, "", notifyNever)
+}
+
+// outRecipient writes the recipients for which addr stands.
+func (t *transaction) outRecipient(addr, orig, dsnOrig string, notify int) {
+	if orig == "" {
+		orig = addr
+	}
+	if t.flags&ipc.FlagMap == 0 || t.s.virtual.Empty() {
+		t.putRecipient(addr, orig, dsnOrig, notify)
+		return
+	}
+	c := &t.s.config
+	list, err := t.s.mapper.Expand(t.ctx, t.s.virtual, addr, t.s.propagate.virtual, addrmap.Limits{
+		Expansion: c.VirtualAliasExpansion, Recursion: c.VirtualAliasRecursion, Length: c.VirtualAliasLength,
+	})
+	if err != nil {
+		t.aliasError(err)
+	}
+	if notify&notifySuccess != 0 && (len(list) > 1 || list[0] != addr) {
+		notify = t.expandedNotice(addr, orig, dsnOrig, notify)
+	}
+	for _, a := range list {
+		t.putRecipient(a, orig, dsnOrig, notify)
+	}
+}
+
+func (t *transaction) aliasError(err error) {
+	t.s.log.Warningf("%s: %v", t.id, err)
+	t.reason = "4.6.0 Alias expansion error"
+	var e *addrmap.Error
+	if errors.As(err, &e) && !e.Temporary() {
+		t.errs |= ipc.StatusDefer
+	} else {
+		t.errs |= ipc.StatusWrite
+	}
+}
+
+// expandedNotice tells the sender, who asked to be told of success, that the
+// recipient was an alias, and returns what the new recipients' NOTIFY is (RFC
+// 3461 section 5.2.7.3, case b).
+func (t *transaction) expandedNotice(addr, orig, dsnOrig string, notify int) int {
+	if t.ok() {
+		err := t.s.trace.Append(t.ctx, t.draft.ID(), bounce.FlagClean, bounce.Recipient{
+			Address: addr, OrigAddr: orig, DSNOrigRcpt: dsnOrig, Notify: notify,
+		}, dsn.Result{Status: "2.0.0", Action: "expanded", Reason: "alias expanded"})
+		if err != nil {
+			t.failed(err)
+		} else {
+			t.expanded = true
+		}
+	}
+	if notify == notifySuccess {
+		return notifyNever
+	}
+	return notify &^ notifySuccess
+}
+
+// putRecipient writes one recipient unless it was written before.
+func (t *transaction) putRecipient(addr, orig, dsnOrig string, notify int) {
+	if !t.ok() || t.duplicate(addr, orig, dsnOrig, notify) {
+		return
+	}
+	if notify != 0 {
+		t.putf(record.Attr, "notify_flags=%d", notify)
+	}
+	if dsnOrig != "" {
+		t.putf(record.Attr, "dsn_orig_rcpt=%s", dsnOrig)
+	}
+	t.putString(record.OrigRcpt, orig)
+	t.putString(record.Rcpt, addr)
+	t.rcptCount++
+}
+
+// duplicate says whether the recipient has been written. Recipients that
+// differ in what the sender called them are different
+// (enable_original_recipient).
+func (t *transaction) duplicate(addr, orig, dsnOrig string, notify int) bool {
+	if !t.s.common.EnableOriginalRecipient {
+		return t.dups.Add(addr)
+	}
+	return t.dups.Add(strings.Join([]string{dsnOrig, strconv.Itoa(notify), orig, addr}, "\n"))
+}
