@@ -82,15 +82,17 @@ type Machine struct {
 	Options
 	handler Handler
 
-	header   bool    // in a header
-	section  Section // which
-	ended    bool    // the primary header has ended
-	partial  bool    // the line before goes on
-	field    []byte  // the field being collected
-	offset   int64   // in the body part
-	part     content // what the header says of the body that follows
-	stack    []boundary
-	problems Problem
+	header  bool    // in a header
+	section Section // which
+	ended   bool    // the primary header has ended
+	partial bool    // the line before goes on
+
+	delimiter bool    // the line is a boundary
+	field     []byte  // the field being collected
+	offset    int64   // in the body part
+	part      content // what the header says of the body that follows
+	stack     []boundary
+	problems  Problem
 }
 
 // A boundary ends the parts of a multipart body.
@@ -116,6 +118,10 @@ func (m *Machine) Reset() {
 // InHeader says that the primary header has not ended.
 func (m *Machine) InHeader() bool { return !m.ended }
 
+// AtBoundary says that the body line being handled separates parts; it belongs
+// to none of them.
+func (m *Machine) AtBoundary() bool { return m.delimiter }
+
 // Idle says that the rest of the message, unless it is reset, is body lines of
 // one part: there is no boundary to look for and nothing to report.
 func (m *Machine) Idle() bool {
@@ -125,7 +131,7 @@ func (m *Machine) Idle() bool {
 // Line takes the next line, or with more set a piece of a line that goes on.
 func (m *Machine) Line(text []byte, more bool) {
 	partial := m.partial
-	m.partial = more
+	m.partial, m.delimiter = more, false
 	if m.header && (!partial || len(m.field) > 0) && m.headerLine(text, partial) {
 		return
 	}
@@ -267,6 +273,7 @@ func (m *Machine) boundaryLine(text []byte) {
 		if !bytes.HasPrefix(text[2:], b.text) {
 			continue
 		}
+		m.delimiter = true
 		rest := text[2+len(b.text):]
 		if len(rest) >= 2 && rest[0] == '-' && rest[1] == '-' {
 			m.stack = m.stack[:i]
