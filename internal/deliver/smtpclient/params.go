@@ -76,8 +76,10 @@ type Config struct {
 	MIMENestingLimit      int
 	MIMEBoundaryLimit     int
 
-	SASL SASLConfig
-	TLS  TLSConfig
+	SASL            SASLConfig
+	TLS             TLSConfig
+	AppendDefaultCA bool
+	MinimalBackoff  time.Duration
 
 	// What this client cannot do yet; Open refuses a value that asks for it.
 	unknown []unsupported
@@ -173,6 +175,8 @@ func (c *Config) Params(s *param.Set, p Protocol) {
 // shared names the parameters that have one name for both protocols.
 func (c *Config) shared(s *param.Set) {
 	s.Str(&c.RelayHost, "relayhost", "")
+	s.Time(&c.MinimalBackoff, "minimal_backoff_time", "300s", param.Min(1))
+	s.Bool(&c.AppendDefaultCA, "tls_append_default_CA", false)
 	s.Str(new(string), "fallback_relay", "")
 	s.Str(&c.BestMXTransport, "best_mx_transport", "")
 	s.Bool(&c.IgnoreMXError, "ignore_mx_lookup_error", false)

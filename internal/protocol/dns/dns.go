@@ -123,7 +123,8 @@ type Resolver interface {
 
 // Addresses looks up several types of address records of one name and joins
 // what it finds. It is not found only when no type is; a temporary failure of
-// one type hides behind records of another.
+// one type hides behind records of another. Of equal failures the last one is
+// returned (Postfix: the same).
 func Addresses(ctx context.Context, r Resolver, name string, types ...Type) Answer {
 	var sum Answer
 	for i, t := range types {
@@ -138,7 +139,7 @@ func Addresses(ctx context.Context, r Resolver, name string, types ...Type) Answ
 		case a.Class == OK:
 			sum = a
 		case sum.Class == OK:
-		case worse(&a, &sum):
+		case !worse(&sum, &a):
 			sum = a
 		}
 	}

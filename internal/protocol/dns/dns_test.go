@@ -160,7 +160,7 @@ func TestAddresses(t *testing.T) {
 	}{
 		{"mx1.a.example", "A 192.0.2.1; AAAA 2001:db8::1"},
 		{"mx2.a.example", "A 192.0.2.2"},
-		{"bad.example", "Host or domain name not found. Name service error for name=bad.example type=A: Host not found, try again"},
+		{"bad.example", "Host or domain name not found. Name service error for name=bad.example type=AAAA: Host not found, try again"},
 	}
 	for _, tt := range tests {
 		if got := show(dns.Addresses(context.Background(), s.Resolver(), tt.name, dns.A, dns.AAAA)); got != tt.want {

@@ -22,7 +22,9 @@ const (
 	Encrypt              // mandatory, certificates are not checked
 )
 
-func (l Level) String() string { return [...]string{"none", "may", "encrypt"}[l] }
+func (l Level) String() string {
+	return [...]string{"none", "may", "encrypt", "fingerprint", "dane", "dane-only", "verify", "secure"}[l]
+}
 
 // ParseLevel reads a level of a server. Levels of clients are not known here.
 func ParseLevel(s string) (Level, bool) {
