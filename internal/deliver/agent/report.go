@@ -111,7 +111,7 @@ func (rep *Report) Sent(rcpt *delivery.Recipient, relay string, res dsn.Result) 
 	record := flags&delivery.FlagRecord != 0 ||
 		flags&delivery.FlagRecDlySent != 0 && (rcpt.Notify == 0 || rcpt.Notify&delivery.NotifyDelay != 0)
 	if record || rcpt.Notify&delivery.NotifySuccess != 0 {
-		if err := rep.append(rep.kit.logs.trace, rcpt, res); err != nil {
+		if err := rep.traced(rcpt, relay, res); err != nil {
 			rep.req.Log.Warningf("%s: %v", rep.req.QueueID, err)
 			service := rep.kit.env.Common.TraceServiceName
 			return rep.deferred(rcpt, relay, dsn.Make("4.3.0", fmt.Sprintf("%s: %s service failed", rep.req.QueueID, service)))
@@ -190,7 +190,7 @@ func (rep *Report) bounced(rcpt *delivery.Recipient, relay string, res dsn.Resul
 // returned ends a recipient whose failure was recorded, or could not be.
 func (rep *Report) returned(rcpt *delivery.Recipient, relay string, res dsn.Result, err error, status string) bool {
 	if err == nil {
-		err = rep.record(rcpt, res)
+		err = rep.record(rcpt, relay, res)
 	}
 	if err != nil {
 		rep.req.Log.Warningf("%s: %v", rep.req.QueueID, err)
@@ -215,7 +215,7 @@ func (rep *Report) deferred(rcpt *delivery.Recipient, relay string, res dsn.Resu
 	res.Action = "delayed"
 	err := rep.append(rep.kit.logs.deferred, rcpt, res)
 	if err == nil {
-		err = rep.record(rcpt, res)
+		err = rep.record(rcpt, relay, res)
 	}
 	if err != nil {
 		rep.req.Log.Warningf("%s: %s service failure: %v", rep.req.QueueID, rep.kit.env.Common.DeferServiceName, err)
@@ -232,7 +232,7 @@ func (rep *Report) verified(rcpt *delivery.Recipient, relay string, res dsn.Resu
 	if rep.req.Flags&delivery.FlagMTAVerify != 0 {
 		err = rep.probed(rcpt, res)
 	} else {
-		err = rep.append(rep.kit.logs.trace, rcpt, res)
+		err = rep.traced(rcpt, relay, res)
 	}
 	if err != nil {
 		rep.req.Log.Warningf("%s: %v", rep.req.QueueID, err)
@@ -256,9 +256,17 @@ func (rep *Report) probed(rcpt *delivery.Recipient, res dsn.Result) error {
 }
 
 // record appends to the trace log what the sender of a sendmail -v message sees.
-func (rep *Report) record(rcpt *delivery.Recipient, res dsn.Result) error {
+func (rep *Report) record(rcpt *delivery.Recipient, relay string, res dsn.Result) error {
 	if rep.req.Flags&delivery.FlagRecord == 0 {
 		return nil
+	}
+	return rep.traced(rcpt, relay, res)
+}
+
+// traced appends to the trace log, with who was asked.
+func (rep *Report) traced(rcpt *delivery.Recipient, relay string, res dsn.Result) error {
+	if relay != "" && relay != "none" {
+		res.Reason = "delivery via " + relay + ": " + res.Reason
 	}
 	return rep.append(rep.kit.logs.trace, rcpt, res)
 }

@@ -56,7 +56,7 @@ func (m *manager) reports(msg *message, end fate) []func() bool {
 		list = append(list, func() bool {
 			ctx, cancel := m.reporting()
 			defer cancel()
-			return m.reported(msg, m.logs.trace.Trace(ctx, m.about(msg), 0))
+			return m.reported(msg, m.logs.trace.Trace(ctx, m.about(msg), msg.env.TraceFlags&delivery.TraceFlags))
 		})
 	}
 	return list
