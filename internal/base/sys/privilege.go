@@ -75,9 +75,11 @@ func Chroot(dir string) error {
 }
 
 // NoNewPrivileges makes set-uid and set-gid files powerless for this process
-// and its children.
+// and its children. A binary that was built with cgo cannot reach all of its
+// threads and stays as it is; the installed one is not.
 func NoNewPrivileges() error {
-	if _, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0); errno != 0 {
+	_, _, errno := syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
+	if errno != 0 && errno != syscall.ENOTSUP {
 		return fmt.Errorf("no_new_privs: %w", errno)
 	}
 	return nil
