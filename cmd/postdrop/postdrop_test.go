@@ -26,7 +26,7 @@ func instance(t *testing.T, settings ...string) (etc, maildrop string) {
 			t.Fatal(err)
 		}
 	}
-	text := "queue_directory = " + dir + "/queue\nmaillog_file = " + dir + "/log\n" + strings.Join(settings, "\n") + "\n"
+	text := "queue_directory = " + dir + "/queue\n" + strings.Join(settings, "\n") + "\n"
 	if err := os.WriteFile(filepath.Join(etc, "main.cf"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

@@ -28,6 +28,16 @@ func LoginName(uid int) (name string, ok bool) {
 	return u.Username, true
 }
 
+// Account returns the login name and the text with the full name that the
+// password file has for uid.
+func Account(uid int) (login, gecos string, ok bool) {
+	u, err := user.LookupId(strconv.Itoa(uid))
+	if err != nil {
+		return "", "", false
+	}
+	return u.Username, u.Name, true
+}
+
 // Authorized says whether the user may do what the parameter title grants to
 // the users in list (authorized_submit_users, …), and the user's name.
 func (c *Command) Authorized(title, list string, uid int) (name string, ok bool, err error) {
