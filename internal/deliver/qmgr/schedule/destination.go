@@ -146,8 +146,8 @@ const slop = 0.01
 
 // failure tells that the destination as a whole did not work.
 func (s *Scheduler) failure(d *Destination, why dsn.Result) {
-	if d.state != ready {
-		return
+	if d.state != ready || d.transport.name == s.cfg.Retry {
+		return // what waits to be deferred has nowhere else to go
 	}
 	if why.Status.Class() == 0 {
 		why.Status = "4.0.0"
