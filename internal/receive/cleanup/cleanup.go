@@ -80,7 +80,7 @@ func (s *Server) Open(e *service.Env) error {
 	s.rewrite = rewrite.New(e.Endpoint("private", e.Common.RewriteServiceName, rewrite.Protocol))
 	s.bounce = bounce.New(e.Endpoint("private", e.Common.BounceServiceName, bounce.Protocol))
 	s.trace = bounce.New(e.Endpoint("private", e.Common.TraceServiceName, bounce.Protocol))
-	s.qmgr = &waker{service: e.Common.QueueServiceName, limit: e.Common.TriggerTimeout}
+	s.qmgr = newWaker(e.Common.QueueServiceName, e.Common.TriggerTimeout)
 	s.messages.New = func() any { return newTransaction(s) }
 	return s.openTables(e.Tables)
 }
@@ -133,7 +133,7 @@ func (s *Server) receive(ctx context.Context, conn *attr.Conn, records *timedRea
 	if err == nil {
 		err = conn.Flush()
 	}
-	if m.queued {
+	if m.queued && m.flags&ipc.FlagHold == 0 {
 		s.qmgr.wake(m.id)
 	}
 	return err

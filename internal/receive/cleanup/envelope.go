@@ -81,19 +81,16 @@ func (t *transaction) extraFlags(data []byte) {
 
 // mapAttr gives a named attribute that stands for a record type its type and
 // value.
-func (t *transaction) mapAttr(typ record.Type, data []byte) (mapped record.Type, value string, ok bool) {
+func (t *transaction) mapAttr(typ record.Type, data []byte) (mapped record.Type, value []byte, ok bool) {
 	if typ != record.Attr {
-		if oneOf("on<i", typ) {
-			value = string(data)
-		}
-		return typ, value, true
+		return typ, data, true
 	}
 	name, value, ok := cutAttr(data)
 	if !ok {
 		t.bad("malformed attribute: %.100s", data)
-		return 0, "", false
+		return 0, nil, false
 	}
-	return record.AttrType(name), value, true
+	return record.AttrType(string(name)), value, true
 }
 
 // beforeRecipients writes what has to stand before the recipients.
@@ -125,7 +122,7 @@ func (t *transaction) delayWarning() {
 
 // recipientRecord takes a record that has to do with recipients and says
 // whether it was one.
-func (t *transaction) recipientRecord(typ, mapped record.Type, data []byte, value string) bool {
+func (t *transaction) recipientRecord(typ, mapped record.Type, data, value []byte) bool {
 	switch {
 	case typ == record.Rcpt:
 		if !t.seenSender {
@@ -145,9 +142,9 @@ func (t *transaction) recipientRecord(typ, mapped record.Type, data []byte, valu
 		if t.dsnOrig != "" {
 			t.s.log.Warningf("%s: ignoring out-of-order DSN original recipient record <%.200s>", t.id, t.dsnOrig)
 		}
-		t.dsnOrig = value
+		t.dsnOrig = string(value)
 	case mapped == record.Notify:
-		t.notify(value)
+		t.notify(string(value))
 	case typ == record.OrigRcpt:
 		if t.origRcpt != "" {
 			t.s.log.Warningf("%s: ignoring out-of-order original recipient record <%.200s>", t.id, data)
@@ -181,7 +178,7 @@ func (t *transaction) notify(value string) {
 }
 
 // otherRecord takes a record that has nothing to do with recipients.
-func (t *transaction) otherRecord(typ, mapped record.Type, data []byte, value string) {
+func (t *transaction) otherRecord(typ, mapped record.Type, data, value []byte) {
 	switch mapped {
 	case record.Size, record.CTime, record.RRTo, record.ErrTo, record.Killed, record.Redirect, record.Delay:
 		return // our own, or not from clients
@@ -205,9 +202,9 @@ func (t *transaction) otherRecord(typ, mapped record.Type, data []byte, value st
 			return
 		}
 	case record.DSNEnvID:
-		t.envelopeID = value
+		t.envelopeID = string(value)
 	case record.DSNRet:
-		n, err := strconv.Atoi(value)
+		n, err := strconv.Atoi(string(value))
 		if err != nil || n < 0 || n > 3 {
 			t.bad("bad DSN RET flags: %.100s", value)
 			return
@@ -268,28 +265,34 @@ func (t *transaction) attribute(data []byte) bool {
 		return false
 	}
 	name, value, _ := cutAttr(data)
-	switch name {
+	switch string(name) {
 	case attrContext:
-		switch {
-		case value == rewriteLocal:
-			t.context = rewriteLocal
-		case value == rewriteRemote && t.s.config.RemoteRewriteDomain != "":
-			t.context = rewriteRemote
-		case value == rewriteRemote:
-			t.context = ""
-		default:
-			t.bad("bad rewriting context: %.100s", value)
-			return false
-		}
+		return t.setContext(string(value))
 	case attrTraceFlags:
-		n, err := strconv.Atoi(value)
+		n, err := strconv.Atoi(string(value))
 		if err != nil {
 			t.bad("bad %s attribute: %.100s", name, value)
 			return false
 		}
 		t.traceFlags = n
 	case attrEncoding, attrLogOrigin, attrLogHelo, attrLogProto, attrSASLMethod, attrSASLUser, attrSASLSender:
-		t.attrs[name] = value
+		t.attrs[string(name)] = string(value)
+	}
+	return true
+}
+
+// setContext chooses how header addresses are completed.
+func (t *transaction) setContext(value string) bool {
+	switch {
+	case value == rewriteLocal:
+		t.context = rewriteLocal
+	case value == rewriteRemote && t.s.config.RemoteRewriteDomain != "":
+		t.context = rewriteRemote
+	case value == rewriteRemote:
+		t.context = ""
+	default:
+		t.bad("bad rewriting context: %.100s", value)
+		return false
 	}
 	return true
 }

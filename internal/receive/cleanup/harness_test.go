@@ -1,6 +1,7 @@
 package cleanup
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -148,9 +149,14 @@ func (in *instance) serveBounce(nc net.Conn) {
 }
 
 func (in *instance) serveTrigger(c net.Conn) {
-	b := make([]byte, 100)
-	n, _ := c.Read(b)
-	in.wakes <- string(b[:n])
+	r := bufio.NewReader(c)
+	for {
+		s, err := r.ReadString(0)
+		if err != nil {
+			return
+		}
+		in.wakes <- strings.TrimSuffix(s, "\x00")
+	}
 }
 
 // openRE is a table of lines "regexp value".

@@ -266,7 +266,8 @@ func isASCII(b []byte) bool {
 func hasBit(set uint64, id message.ID) bool { return set&(1<<id) != 0 }
 
 // cutAttr splits "name=value".
-func cutAttr(data []byte) (name, value string, ok bool) {
-	n, v, ok := bytes.Cut(data, []byte{'='})
-	return string(bytes.TrimSpace(n)), string(v), ok && len(n) > 0
+func cutAttr(data []byte) (name, value []byte, ok bool) {
+	name, value, ok = bytes.Cut(data, []byte{'='})
+	name = bytes.TrimSpace(name)
+	return name, value, ok && len(name) > 0
 }
