@@ -11,6 +11,7 @@ import (
 
 	"postern/internal/ipc/attr"
 	"postern/internal/ipc/endpoint"
+	"postern/internal/mail/address"
 )
 
 // Protocol is what the service announces.
@@ -123,12 +124,14 @@ func (c *Client) Rewrite(ctx context.Context, ruleset, addr string) (string, err
 	if got, ok := c.cache.get(key); ok {
 		return got.Recipient, nil
 	}
+	// On the wire the address is in external form.
 	var reply Rewritten
-	if err := c.ep.Call(ctx, &Request{Kind: "rewrite", Ruleset: ruleset, Address: addr}, &reply); err != nil {
+	if err := c.ep.Call(ctx, &Request{Kind: "rewrite", Ruleset: ruleset, Address: address.Quote822(addr)}, &reply); err != nil {
 		return "", err
 	}
-	c.cache.put(key, Resolved{Recipient: reply.Address})
-	return reply.Address, nil
+	got := address.Unquote822(reply.Address)
+	c.cache.put(key, Resolved{Recipient: got})
+	return got, nil
 }
 
 // Resolve says how mail from sender to addr is delivered. Both are in

@@ -76,13 +76,25 @@ func (k *Classes) Of(ctx context.Context, domain string) (Class, error) {
 	if ok, err := k.Local(ctx, domain); ok || err != nil {
 		return Local, err
 	}
-	for _, l := range []struct {
-		list  *matchlist.List
-		class Class
-	}{{k.alias, Alias}, {k.virtual, Virtual}, {k.relay, Relay}} {
-		if ok, err := l.list.MatchDomain(ctx, domain); ok || err != nil {
-			return l.class, err
-		}
+	return k.Foreign(ctx, domain)
+}
+
+// Foreign is Of for a domain that is known not to be local.
+func (k *Classes) Foreign(ctx context.Context, domain string) (Class, error) {
+	if ok, err := k.alias.MatchString(ctx, domain); err != nil {
+		return Alias, &ListError{"virtual_alias_domains", err}
+	} else if ok {
+		return Alias, nil
+	}
+	if ok, err := k.virtual.MatchString(ctx, domain); err != nil {
+		return Virtual, &ListError{"virtual_mailbox_domains", err}
+	} else if ok {
+		return Virtual, nil
+	}
+	if ok, err := k.relay.MatchDomain(ctx, domain); err != nil {
+		return Relay, &ListError{"relay_domains", err}
+	} else if ok {
+		return Relay, nil
 	}
 	return Default, nil
 }
@@ -91,8 +103,10 @@ func (k *Classes) Of(ctx context.Context, domain string) (Class, error) {
 // mydestination, or it is an address of this machine in brackets.
 func (k *Classes) Local(ctx context.Context, domain string) (bool, error) {
 	domain = strings.TrimSuffix(domain, ".")
-	if ok, err := k.mydestination.MatchString(ctx, domain); ok || err != nil {
-		return ok, err
+	if ok, err := k.mydestination.MatchString(ctx, domain); err != nil {
+		return false, &ListError{"mydestination", err}
+	} else if ok {
+		return true, nil
 	}
 	return k.Own(domain), nil
 }
@@ -100,13 +114,31 @@ func (k *Classes) Local(ctx context.Context, domain string) (bool, error) {
 // Own says whether domain is "[1.2.3.4]" or "[ipv6:…]" with an address of
 // inet_interfaces or proxy_interfaces.
 func (k *Classes) Own(domain string) bool {
-	if len(domain) < 2 || domain[0] != '[' || domain[len(domain)-1] != ']' {
-		return false
-	}
-	lit := domain[1 : len(domain)-1]
-	if len(lit) > 5 && strings.EqualFold(lit[:5], "ipv6:") {
-		lit = lit[5:]
-	}
-	a, err := netaddr.ParseAddr(lit)
-	return err == nil && k.addrs[a]
+	a, ok := netaddr.Literal(domain)
+	return ok && k.addrs[a]
 }
+
+// Overlap returns the lists, besides that of class, that have domain too: a
+// mistake that makes one of them useless.
+func (k *Classes) Overlap(ctx context.Context, domain string, class Class) []string {
+	var out []string
+	if ok, _ := k.alias.MatchString(ctx, domain); ok && class == Local {
+		out = append(out, "virtual_alias_domains")
+	}
+	if ok, _ := k.virtual.MatchString(ctx, domain); ok && (class == Local || class == Alias) {
+		out = append(out, "virtual_mailbox_domains")
+	}
+	if ok, _ := k.relay.MatchDomain(ctx, domain); ok && (class == Alias || class == Virtual) {
+		out = append(out, "relay_domains")
+	}
+	return out
+}
+
+// A ListError is a class's list that could not be asked.
+type ListError struct {
+	List string // the parameter's name
+	Err  error
+}
+
+func (e *ListError) Error() string { return e.List + " lookup failure: " + e.Err.Error() }
+func (e *ListError) Unwrap() error { return e.Err }
