@@ -165,7 +165,8 @@ func (m *Machine) headerLine(text []byte, partial bool) bool {
 		m.field = append(m.field[:0], text...)
 		return true
 	}
-	if len(text) > 0 && m.section == Primary && m.Report&NonEmptyHeaderEnd != 0 {
+	primary := m.section == Primary
+	if len(text) > 0 && primary && m.Report&NonEmptyHeaderEnd != 0 {
 		m.report(NonEmptyHeaderEnd, text)
 	}
 	m.endHeader()
@@ -179,7 +180,8 @@ func (m *Machine) headerLine(text []byte, partial bool) bool {
 		m.handler.Body(nil, false, 0)
 		return m.headerLine(text, false)
 	}
-	if len(text) > 0 {
+	if len(text) > 0 && primary {
+		// Postfix: only the message's own header is ended properly.
 		m.handler.Body(nil, false, 0)
 	}
 	return false

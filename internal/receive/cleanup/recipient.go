@@ -37,13 +37,21 @@ func (t *transaction) recipient(addr string) {
 	}
 	addr = t.complete(rewrite.Local, addr)
 	if t.dsnOrig == "" {
-		t.dsnOrig = "rfc822;" + address.Quote822(addr)
+		t.dsnOrig = t.addressType(addr) + ";" + addr
 	}
 	addr = t.mapEnvelope(addr, envelopeRecipient)
 	t.needUTF8(addr, 0)
 	t.outRecipient(addr, t.origRcpt, t.dsnOrig, t.dsnNotify)
 	t.rcpt, t.seenRcpt = addr, true
 	t.bccFrom(t.s.rcptBCC, addr)
+}
+
+// addressType is the address type of an original recipient (RFC 3461, RFC 6533).
+func (t *transaction) addressType(addr string) string {
+	if t.flags&ipc.FlagAutoUTF8 != 0 && !isASCII([]byte(addr)) {
+		return "utf-8"
+	}
+	return "rfc822"
 }
 
 // complete makes an address complete; when that is not possible now, the
