@@ -177,7 +177,9 @@ func (m *Machine) headerLine(text []byte, partial bool) bool {
 			m.handler.Body(text, false, 0)
 			return true
 		}
-		m.handler.Body(nil, false, 0)
+		if primary {
+			m.handler.Body(nil, false, 0)
+		}
 		return m.headerLine(text, false)
 	}
 	if len(text) > 0 && primary {
