@@ -23,12 +23,13 @@ type delivering struct {
 	rcpts  []*target // those without an outcome
 	why    dsn.Result
 
-	nexthop      string // the destination being tried, as configured
-	load, store  bool   // take sessions from the pool, put them there
-	finalNexthop bool   // no destination follows
-	finalServer  bool   // no server follows: its word counts
-	setup        time.Time
-	suspended    bool
+	nexthop                 string // the destination being tried, as configured
+	load, store             bool   // take sessions from the pool, put them there
+	demandLoad, demandStore bool   // what the flow of mail asks for
+	finalNexthop            bool   // no destination follows
+	finalServer             bool   // no server follows: its word counts
+	setup                   time.Time
+	suspended               bool
 }
 
 // A target is a recipient. kept says that a server failed for it in a way that
@@ -42,6 +43,8 @@ type target struct {
 // Deliver makes one delivery.
 func (c *Client) Deliver(ctx context.Context, req *agent.Request, rep *agent.Report) error {
 	d := &delivering{client: c, ctx: ctx, req: req, rep: rep}
+	d.demandLoad, d.demandStore = c.demand.begin(req.Nexthop)
+	defer c.demand.end(req.Nexthop)
 	if !d.addresses() || !d.headersFit() {
 		return nil
 	}
@@ -135,8 +138,8 @@ func (d *delivering) cacheMode(host string) {
 	if match, err := c.cached.MatchDomain(d.ctx, host); err == nil && match {
 		d.load, d.store = true, true
 	} else if c.config.CacheOnDemand {
-		d.load = d.req.Flags&delivery.FlagConnLoad != 0
-		d.store = d.req.Flags&delivery.FlagConnStore != 0
+		d.load = d.demandLoad || d.req.Flags&delivery.FlagConnLoad != 0
+		d.store = d.demandStore || d.req.Flags&delivery.FlagConnStore != 0
 	}
 }
 

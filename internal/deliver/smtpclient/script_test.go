@@ -10,8 +10,12 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/base/maillog"
+	"postern/internal/config/maincf"
+	"postern/internal/config/param"
 	"postern/internal/deliver/agent/agenttest"
 	"postern/internal/ipc/delivery"
+	"postern/internal/service"
 	"postern/internal/table"
 	"postern/internal/table/inline"
 	"postern/internal/table/static"
@@ -175,3 +179,24 @@ S: 250-SIZE 1000000
 S: 250-8BITMIME
 S: 250 ENHANCEDSTATUSCODES
 `
+
+// open opens a client with a main.cf and returns its complaint.
+func open(t *testing.T, config string) error {
+	t.Helper()
+	conf, err := maincf.Read(strings.NewReader("myhostname = mx.example\n"+config), "main.cf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Chdir(t.TempDir())
+	c := New(SMTP).(*Client)
+	common := new(param.Common)
+	set := param.NewSet()
+	common.Params(set)
+	c.Params(set)
+	if err := set.Load(conf); err != nil {
+		return err
+	}
+	log, _ := maillog.Record()
+	tables := table.NewOpener(types)
+	return c.Open(&service.Env{Program: "smtp", Name: "smtp", Config: conf, Common: common, Log: log, Tables: tables})
+}

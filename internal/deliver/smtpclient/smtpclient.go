@@ -84,6 +84,7 @@ type Client struct {
 	buffers *buffers
 	readers readers
 	pool    pool
+	demand  demand
 }
 
 // flags are the letters of flags= in master.cf.
