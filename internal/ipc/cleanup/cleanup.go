@@ -7,7 +7,9 @@
 // content, extracted, end), the service sends status and reason. A status of
 // zero promises that the message is on stable storage. After the status the
 // connection is ready for the next message. A client that gives up closes the
-// connection; the service then removes the queue file.
+// connection; the service then removes the queue file. When the service cannot
+// create a file, queue_id is empty, the status follows at once, and the service
+// closes the connection.
 //
 // Postfix: it sends the queue id before it has the flags, and takes one
 // message per connection.

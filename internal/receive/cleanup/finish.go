@@ -97,7 +97,9 @@ func (t *transaction) bounceAll() bool {
 		err = t.bounceRecipients(res)
 	}
 	if err == nil {
-		err = t.s.bounce.Flush(t.ctx, t.bounceMessage(), bounce.FlagClean)
+		ctx, cancel := t.bounded()
+		defer cancel()
+		err = t.s.bounce.Flush(ctx, t.bounceMessage(), bounce.FlagClean)
 	}
 	if err != nil {
 		t.s.log.Warningf("%s: bounce message failure: %v", t.id, err)
@@ -159,7 +161,9 @@ func (t *transaction) bounceRecipients(res dsn.Result) error {
 const bounceStep = 100
 
 func (t *transaction) bounceOne(r bounce.Recipient, res dsn.Result) error {
-	if err := t.s.bounce.Append(t.ctx, t.draft.ID(), bounce.FlagClean, r, res); err != nil {
+	ctx, cancel := t.bounded()
+	defer cancel()
+	if err := t.s.bounce.Append(ctx, t.draft.ID(), bounce.FlagClean, r, res); err != nil {
 		return err
 	}
 	age := event.Seconds(max(0, t.s.now().Sub(t.arrivalTime())))

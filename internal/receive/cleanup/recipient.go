@@ -1,9 +1,11 @@
 package cleanup
 
 import (
+	"context"
 	"errors"
 	"strconv"
 	"strings"
+	"time"
 
 	"postern/internal/ipc/bounce"
 	ipc "postern/internal/ipc/cleanup"
@@ -54,10 +56,20 @@ func (t *transaction) addressType(addr string) string {
 	return "rfc822"
 }
 
+// patient is how long cleanup waits for another service that is not there or
+// does not answer, before the client is told to try again later.
+const patient = 100 * time.Second
+
+func (t *transaction) bounded() (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.ctx, patient)
+}
+
 // complete makes an address complete; when that is not possible now, the
 // message has to wait.
-func (t *transaction) complete(context, addr string) string {
-	full, err := t.s.rewrite.Rewrite(t.ctx, context, addr)
+func (t *transaction) complete(rules, addr string) string {
+	ctx, cancel := t.bounded()
+	defer cancel()
+	full, err := t.s.rewrite.Rewrite(ctx, rules, addr)
 	if err != nil {
 		t.failed(err)
 		return addr
@@ -171,7 +183,9 @@ func (t *transaction) aliasError(err error) {
 // 3461 section 5.2.7.3, case b).
 func (t *transaction) expandedNotice(addr, orig, dsnOrig string, notify int) int {
 	if t.ok() {
-		err := t.s.trace.Append(t.ctx, t.draft.ID(), bounce.FlagClean, bounce.Recipient{
+		ctx, cancel := t.bounded()
+		defer cancel()
+		err := t.s.trace.Append(ctx, t.draft.ID(), bounce.FlagClean, bounce.Recipient{
 			Address: addr, OrigAddr: orig, DSNOrigRcpt: dsnOrig, Notify: notify,
 		}, dsn.Result{Status: "2.0.0", Action: "expanded", Reason: "alias expanded"})
 		if err != nil {
