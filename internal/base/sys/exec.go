@@ -24,7 +24,7 @@ type Command struct {
 	ShellPath string   // with Shell: the shell to use always ("/bin/smrsh -c"); "" for /bin/sh where needed
 	Owner     Owner    // who runs it, if this process is root
 	Env       []string // its whole environment
-	Dir       string   // its working directory; "" for the root directory
+	Dir       string   // its working directory; "" for that of this process, or the new root
 	Chroot    string   // its root directory; "" for none
 	Stdin     func(w io.Writer) error
 	TimeLimit time.Duration // for input and run; 0: none
@@ -114,13 +114,19 @@ func (c *Command) build(ctx context.Context) (*exec.Cmd, error) {
 		return nil, errors.New("run command: no command given")
 	}
 	path, err := c.find(argv[0])
+	if c.Shell != "" && (err != nil || !exists(c.Chroot+path)) {
+		// Postfix: what cannot be run directly is left to the shell, whose
+		// exit status and complaint are the command's.
+		argv = []string{"/bin/sh", "-c", c.Shell}
+		path, err = argv[0], nil
+	}
 	if err != nil {
 		return nil, err
 	}
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Path, cmd.Args, cmd.Err = path, argv, nil
 	cmd.Env, cmd.Dir = append([]string{}, c.Env...), c.Dir
-	if cmd.Dir == "" {
+	if cmd.Dir == "" && c.Chroot != "" {
 		cmd.Dir = "/"
 	}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
@@ -182,6 +188,11 @@ func (c *Command) find(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("run command %s: %w", name, exec.ErrNotFound)
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return !errors.Is(err, os.ErrNotExist)
 }
 
 // shellArgv takes a command line apart at blanks if it is simple enough to run

@@ -55,7 +55,7 @@ func (s *Service) recipient(ctx context.Context, req *agent.Request, rep *agent.
 		req.Log.Warningf("%v", err)
 		rep.Defer(rcpt, relay, misconfigured)
 	case !found:
-		rep.Bounce(rcpt, relay, dsn.Make("5.1.1", fmt.Sprintf("unknown user: %q", user)))
+		rep.Bounce(rcpt, relay, dsn.Make("5.1.1", fmt.Sprintf("unknown user: \"%s\"", user)))
 	case req.VerifyOnly() && dest.maildir():
 		rep.Sent(rcpt, relay, dsn.Make("2.0.0", "delivers to maildir"))
 	case req.VerifyOnly():
