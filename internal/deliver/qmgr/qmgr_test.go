@@ -238,7 +238,11 @@ func TestStopInTheMiddle(t *testing.T) {
 	stop := s.run()
 	id := s.write(queue.Incoming, "s@example.com", time.Now(), "a@x.example")
 	s.trigger("I")
-	s.wait("start", func() bool { return s.logged("queue active") })
+	s.wait("start", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.begun == 1
+	})
 	stop()
 	if !s.in(queue.Active, id) {
 		t.Fatal("not in the active queue")
@@ -262,7 +266,6 @@ func TestAgentGoesAway(t *testing.T) {
 		s.wait("removal", func() bool { return s.logged(string(id) + ": removed") })
 		close(s.drain) // the agents close idle connections, as at a reload
 		s.drain = make(chan struct{})
-		s.env.Draining = s.drain
 		must(t, os.Remove("private/smtp"))
 		s.agent("smtp")
 	}

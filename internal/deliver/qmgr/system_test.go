@@ -43,6 +43,7 @@ type system struct {
 	fail      map[string]dsn.Result // by address
 	gate      chan struct{}         // when set, agents wait for it
 	hop       dsn.Result
+	begun     int // deliveries
 }
 
 func newSystem(t *testing.T, mainCF string) *system {
@@ -62,7 +63,7 @@ func newSystem(t *testing.T, mainCF string) *system {
 	log, lines := maillog.Record()
 	s.lines = lines
 	s.env = &service.Env{Program: "qmgr", Name: "qmgr", Config: config, Common: common, Log: log,
-		Tables: table.NewOpener(nil), Draining: s.drain}
+		Tables: table.NewOpener(nil), Draining: make(chan struct{})}
 	s.store = queue.Open(common)
 	s.serve("private/rewrite", s.rewrite)
 	for _, name := range []string{"bounce", "defer", "trace"} {
@@ -152,7 +153,7 @@ func (s *system) logs(name string, c net.Conn) {
 
 func (s *system) agent(name string) {
 	env := *s.env
-	env.Name = name
+	env.Name, env.Draining = name, s.drain
 	svc := agent.New(func(ctx context.Context, req *agent.Request, rep *agent.Report) error {
 		return s.deliver(name, req, rep)
 	})
@@ -163,6 +164,7 @@ func (s *system) agent(name string) {
 func (s *system) deliver(name string, req *agent.Request, rep *agent.Report) error {
 	s.mu.Lock()
 	gate, hop := s.gate, s.hop
+	s.begun++
 	s.mu.Unlock()
 	if gate != nil {
 		<-gate
