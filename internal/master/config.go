@@ -43,8 +43,7 @@ func load(dir string, old *configuration) (*configuration, error) {
 	c.main = c.main.Override("process_name", "master", "the program")
 	set := param.NewSet()
 	c.common.Params(set)
-	set.Str(&c.disable, "master_service_disable", "")
-	set.Str(&c.portNames, "known_tcp_ports", "lmtp=24, smtp=25, smtps=submissions=465, submission=587")
+	c.params(set)
 	if err := set.Load(c.main); err != nil {
 		return nil, err
 	}
@@ -67,6 +66,15 @@ func load(dir string, old *configuration) (*configuration, error) {
 		return nil, err
 	}
 	return c, c.resolve()
+}
+
+// Params names the main.cf parameters that master reads, besides those of
+// every program.
+func Params(s *param.Set) { new(configuration).params(s) }
+
+func (c *configuration) params(s *param.Set) {
+	s.Str(&c.disable, "master_service_disable", "")
+	s.Str(&c.portNames, "known_tcp_ports", "lmtp=24, smtp=25, smtps=submissions=465, submission=587")
 }
 
 func (c *configuration) note(format string, args ...any) {

@@ -197,18 +197,21 @@ func printable(s string) string {
 		}
 		s = s[:cut]
 	}
-	var b strings.Builder
-	b.Grow(len(s))
-	for i := 0; i < len(s); {
-		r, n := utf8.DecodeRuneInString(s[i:])
+	return string(AppendPrintable(make([]byte, 0, len(s)), []byte(s)))
+}
+
+// AppendPrintable appends text to b with "?" for what is not printable.
+func AppendPrintable(b, text []byte) []byte {
+	for len(text) > 0 {
+		r, n := utf8.DecodeRune(text)
 		if (r == utf8.RuneError && n == 1) || !unicode.IsPrint(r) {
-			b.WriteByte('?')
+			b = append(b, '?')
 		} else {
-			b.WriteString(s[i : i+n])
+			b = append(b, text[:n]...)
 		}
-		i += n
+		text = text[n:]
 	}
-	return b.String()
+	return b
 }
 
 func plain(s string) bool {

@@ -1,0 +1,85 @@
+// Postern is the mail system in one binary: it acts as the program that it is
+// called by ("smtpd", "postfix"), or, as "postern", as its first argument says.
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"postern/internal/config/maincf"
+	"postern/internal/config/param"
+	"postern/internal/config/pending"
+	"postern/internal/service"
+)
+
+func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
+
+// run acts as the program that args name, and returns the exit status.
+func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	if len(args) == 0 {
+		return usage(stderr)
+	}
+	if filepath.Base(args[0]) == "postern" {
+		if len(args) < 2 {
+			return usage(stderr)
+		}
+		if args = args[1:]; slices.Contains([]string{"help", "-h", "--help"}, args[0]) {
+			help(stdout)
+			return 0
+		}
+	}
+	name := filepath.Base(args[0])
+	if p, ok := daemon(name); ok {
+		return service.Main(p, tables(), args)
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return c.main(args, stdin, stdout, stderr)
+		}
+	}
+	fmt.Fprintf(stderr, "postern: unknown program: %.100q; see \"postern help\"\n", name)
+	return 64
+}
+
+func daemon(name string) (service.Program, bool) {
+	for _, p := range daemons() {
+		if p.Name == name {
+			return p, true
+		}
+	}
+	return service.Program{}, false
+}
+
+func usage(stderr io.Writer) int {
+	fmt.Fprintln(stderr, "usage: postern program [arguments]; see \"postern help\"")
+	return 64
+}
+
+// help lists every program.
+func help(w io.Writer) {
+	fmt.Fprintf(w, "Postern is a mail system that takes the place of Postfix.\n\nusage: postern command [arguments]\n\nCommands:\n")
+	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-16s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintf(w, "\nDaemons, which master starts as master.cf says:\n ")
+	for _, p := range daemons() {
+		fmt.Fprintf(w, " %s", p.Name)
+	}
+	fmt.Fprintln(w)
+}
+
+// warnings are about settings of main.cf that no program reads.
+func warnings(c *maincf.Config) []string {
+	declared := make(map[string]bool)
+	for _, declare := range parameters() {
+		set := param.NewSet()
+		declare(set)
+		for _, d := range set.Declarations() {
+			declared[d.Name] = true
+		}
+	}
+	return pending.Warnings(c, func(name string) bool { return declared[name] })
+}

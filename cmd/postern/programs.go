@@ -1,0 +1,73 @@
+package main
+
+import (
+	"io"
+
+	"postern/internal/admin/postfix"
+	"postern/internal/admin/postkick"
+	"postern/internal/admin/postlock"
+	"postern/internal/admin/postlog"
+	"postern/internal/admin/sendmail"
+	"postern/internal/config/param"
+	"postern/internal/deliver/discard"
+	"postern/internal/deliver/errord"
+	"postern/internal/deliver/qmgr"
+	"postern/internal/deliver/smtpclient"
+	"postern/internal/deliver/virtual"
+	"postern/internal/master"
+	"postern/internal/receive/cleanup"
+	"postern/internal/receive/pickup"
+	"postern/internal/service"
+	"postern/internal/support/anvil"
+	"postern/internal/support/bounce"
+	"postern/internal/support/postlogd"
+	"postern/internal/support/trivialrewrite"
+)
+
+// daemons lists the programs of master.cf.
+func daemons() []service.Program {
+	return []service.Program{
+		{Name: "anvil", New: anvil.New, Single: true},
+		{Name: "bounce", New: bounce.New, Unlimited: true},
+		{Name: "cleanup", New: cleanup.New, Unlimited: true},
+		{Name: "discard", New: discard.New},
+		{Name: "error", New: errord.New},
+		{Name: "lmtp", New: smtpclient.NewLMTP},
+		{Name: "pickup", New: pickup.New, Single: true},
+		{Name: "postlogd", New: postlogd.New, Single: true},
+		{Name: "qmgr", New: qmgr.New, Single: true, Permanent: true},
+		{Name: "smtp", New: smtpclient.NewSMTP},
+		trivialrewrite.Program(),
+		{Name: "virtual", New: virtual.New, Root: true},
+	}
+}
+
+// A command is a program for administrators and users.
+type command struct {
+	name, summary string
+	main          func(args []string, stdin io.Reader, stdout, stderr io.Writer) int
+}
+
+// commands lists them.
+func commands() []command {
+	return []command{
+		{"mailq", "list the mail queue", sendmail.Main},
+		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings) }},
+		{"newaliases", "build the alias database", sendmail.Main},
+		{"postfix", "start, stop and look after the mail system", postfix.Main},
+		{"postkick", "send a request to a service", postkick.Main},
+		{"postlock", "run a command while a mailbox is locked", postlock.Main},
+		{"postlog", "write a line into the log of the mail system", postlog.Main},
+		{"sendmail", "submit mail, list the queue, build the alias database", sendmail.Main},
+	}
+}
+
+// parameters lists who declares main.cf parameters, besides nobody else.
+func parameters() []func(*param.Set) {
+	common := &param.Common{}
+	list := []func(*param.Set){common.Params, master.Params, postfix.Params, postlock.Params, new(sendmail.Config).Params}
+	for _, p := range daemons() {
+		list = append(list, p.New().Params)
+	}
+	return list
+}

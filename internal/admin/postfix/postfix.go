@@ -1,0 +1,159 @@
+// Package postfix is the command postfix, with which an administrator starts,
+// stops and looks after the mail system.
+//
+// Its messages are those of Postfix's script of the same name, and carry that
+// script's tag, because people and log readers know them.
+package postfix
+
+import (
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"postern/internal/admin/command"
+	"postern/internal/admin/postlog"
+	"postern/internal/base/maillog"
+	"postern/internal/base/sys"
+	"postern/internal/config/param"
+)
+
+// Config holds the parameters of the command.
+type Config struct {
+	Instances  string // multi_instance_directories
+	Compressor string // maillog_file_compressor
+	Suffix     string // maillog_file_rotate_suffix, for strftime
+}
+
+// Params names the main.cf parameters that the command reads.
+func Params(s *param.Set) { new(Config).Params(s) }
+
+// Params names the main.cf parameters that the command reads.
+func (c *Config) Params(s *param.Set) {
+	s.Str(&c.Instances, "multi_instance_directories", "")
+	s.Str(&c.Compressor, "maillog_file_compressor", "gzip", param.MinLen(1))
+	s.Str(&c.Suffix, "maillog_file_rotate_suffix", "%Y%m%d-%H%M%S", param.MinLen(1))
+}
+
+const commandList = "start (or stop, reload, abort, flush, check, status, set-permissions, upgrade-configuration, logrotate)"
+
+// A postfix is one run of the command.
+type postfix struct {
+	*command.Command
+	Config
+	log *maillog.Logger
+}
+
+// Main runs the command with args, its name first, and returns its exit status.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	p := &postfix{Command: command.New("postfix", stdin, stdout, stderr)}
+	var dir string
+	rest, err := command.Getopt(args[1:], "c:Dv", func(option byte, arg string) error {
+		switch option {
+		case 'c':
+			dir = arg
+		case 'v':
+			p.Verbose()
+		}
+		return nil
+	})
+	if err != nil || len(rest) == 0 {
+		return p.Command.Usage(command.Failure, "[-c config_dir] [-Dv] command")
+	}
+	if dir, err = filepath.Abs(command.ConfigDirectory(dir)); err == nil {
+		err = p.Load(dir, p.Config.Params)
+	}
+	if err != nil {
+		return p.Fail(command.Failure, "%v", err)
+	}
+	if os.Geteuid() != 0 && !p.ours() {
+		return p.Fail(command.Failure, "the postfix command is reserved for the superuser")
+	}
+	p.log, err = postlog.OpenLog(p.Command, p.Common.SyslogName+"/postfix-script", stderr)
+	if err != nil {
+		return p.Fail(command.Failure, "%v", err)
+	}
+	os.Setenv("MAIL_CONFIG", dir)
+	status := p.run(rest[0], rest[1:])
+	p.log.Flush(2 * time.Second)
+	return status
+}
+
+// ours says whether the queue belongs to the user who runs the command: a mail
+// system without privileges.
+func (p *postfix) ours() bool {
+	f, err := os.OpenFile(filepath.Join(p.Common.QueueDirectory, p.Common.ProcessIDDirectory), os.O_RDONLY, 0)
+	if err != nil {
+		return os.IsNotExist(err)
+	}
+	defer f.Close()
+	st, err := f.Stat()
+	return err == nil && ownerOf(st) == os.Geteuid()
+}
+
+func (p *postfix) run(name string, args []string) int {
+	if name != "set-permissions" && name != "upgrade-configuration" && len(args) > 0 {
+		return p.fatal("usage: postfix %s (no arguments)", name)
+	}
+	if err := p.enter(); err != nil {
+		return p.fatal("%v", err)
+	}
+	switch name {
+	case "start":
+		return p.start(false)
+	case "start-fg":
+		return p.start(true)
+	case "stop":
+		return p.stop()
+	case "abort":
+		return p.abort()
+	case "reload":
+		return p.reload()
+	case "flush":
+		return p.program("postqueue", "-f")
+	case "check":
+		return p.check()
+	case "status":
+		return p.status()
+	case "logrotate":
+		return p.rotate()
+	case "set-permissions", "upgrade-configuration":
+		return p.setPermissions(args)
+	}
+	return p.fatal("unknown command: '%s'. Usage: postfix %s", name, commandList)
+}
+
+func (p *postfix) fatal(format string, args ...any) int {
+	p.log.Fatalf(format, args...)
+	return command.Failure
+}
+
+// enter makes the queue directory the working directory, and makes it if it is
+// missing.
+func (p *postfix) enter() error {
+	if err := os.MkdirAll(p.Common.QueueDirectory, 0o755); err != nil {
+		return err
+	}
+	return os.Chdir(p.Common.QueueDirectory)
+}
+
+func (p *postfix) pidFile() string {
+	return filepath.Join(p.Common.ProcessIDDirectory, "master.pid")
+}
+
+// running says whether a master has the lock of its pid file, and its number.
+func (p *postfix) running() (pid int, running bool) {
+	f, err := os.OpenFile(p.pidFile(), os.O_RDWR, 0)
+	if err != nil {
+		return 0, false
+	}
+	defer f.Close()
+	if sys.Flock(f, true) == nil {
+		return 0, false
+	}
+	b, _ := io.ReadAll(io.LimitReader(f, 100))
+	pid, _ = strconv.Atoi(strings.TrimSpace(string(b)))
+	return pid, true
+}

@@ -1,0 +1,109 @@
+// Package postlog is the command postlog: it writes lines into the log of the
+// mail system, for scripts.
+package postlog
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+
+	"postern/internal/admin/command"
+	"postern/internal/base/maillog"
+)
+
+const usage = "[-c config_dir] [-i] [-p priority] [-t tag] [-v] [text]"
+
+// maxLine is the longest line that is read from standard input, in octets.
+const maxLine = 64 << 10
+
+// Main runs the command with args, its name first, and returns its exit status.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	c := command.New("postlog", stdin, stdout, stderr)
+	var dir, tag, priority string
+	rest, err := command.Getopt(args[1:], "c:ip:t:v", func(option byte, arg string) error {
+		switch option {
+		case 'c':
+			dir = arg
+		case 'p':
+			priority = arg
+		case 't':
+			tag = arg
+		case 'v':
+			c.Verbose()
+		}
+		return nil
+	})
+	if err != nil {
+		return c.Usage(command.Failure, usage)
+	}
+	level, ok := maillog.ParseLevel(priority)
+	if !ok && priority != "" {
+		return c.Fail(command.Failure, "bad severity: %q", priority)
+	}
+	if err := c.Load(command.ConfigDirectory(dir)); err != nil {
+		return c.Fail(command.Failure, "%v", err)
+	}
+	if tag == "" {
+		if tag = os.Getenv("MAIL_LOGTAG"); tag == "" {
+			tag = c.Common.SyslogName + "/postlog"
+		}
+	}
+	log, err := OpenLog(c, tag, terminal(stderr))
+	if err != nil {
+		return c.Fail(command.Failure, "%v", err)
+	}
+	if len(rest) > 0 {
+		log.Logf(level, "%s", strings.Join(rest, " "))
+	} else if err := copyLines(log, level, stdin); err != nil {
+		log.Errorf("read standard input: %v", err)
+	}
+	log.Flush(flushLimit)
+	if level == maillog.Fatal || level == maillog.Panic {
+		time.Sleep(time.Second) // Postfix: as other programs do after what is fatal
+	}
+	return command.OK
+}
+
+// flushLimit is how long the command waits for its lines to be taken.
+const flushLimit = 2 * time.Second
+
+// OpenLog opens the log of the mail system for a command that must be able to
+// log while the system is down. stderr, which may be nil, gets the lines too.
+func OpenLog(c *command.Command, tag string, stderr io.Writer) (*maillog.Logger, error) {
+	sink, err := maillog.Open(maillog.Config{
+		File:     c.Common.MaillogFile,
+		Socket:   c.Common.QueueDirectory + "/public/" + c.Common.PostlogServiceName,
+		Facility: c.Common.SyslogFacility,
+		Format:   c.Common.MaillogFormat,
+		Host:     c.Common.MyHostname,
+		Direct:   true,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if stderr != nil {
+		sink = maillog.Tee(maillog.NewStream(stderr, maillog.Command, maillog.Text, ""), sink)
+	}
+	return maillog.New(sink, tag).WithVerbose(c.Verbosity()), nil
+}
+
+// terminal returns w if it is a terminal, else nil.
+func terminal(w io.Writer) io.Writer {
+	if f, ok := w.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		return w
+	}
+	return nil
+}
+
+func copyLines(log *maillog.Logger, level maillog.Level, in io.Reader) error {
+	s := bufio.NewScanner(in)
+	s.Buffer(nil, maxLine)
+	for s.Scan() {
+		log.Logf(level, "%s", s.Text())
+	}
+	return s.Err()
+}
