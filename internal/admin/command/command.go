@@ -85,7 +85,7 @@ var ErrUnauthorized = errors.New("configuration directory is not authorized")
 // Load reads main.cf from dir, the parameters of every program and those that
 // params declare, and opens the log.
 func (c *Command) Load(dir string, params ...func(*param.Set)) error {
-	if setID() && os.Getuid() != 0 && filepath.Clean(dir) != DefaultConfigDirectory {
+	if SetID() && os.Getuid() != 0 && filepath.Clean(dir) != DefaultConfigDirectory {
 		if err := authorize(dir); err != nil {
 			return err
 		}
@@ -154,11 +154,6 @@ func (c *Command) Done(status int) int {
 // Usage prints how the command is used and returns the status of that mistake.
 func (c *Command) Usage(status int, usage string) int {
 	return c.Fail(status, "usage: %s %s", c.Name, usage)
-}
-
-// setID says whether the process has privileges that its user does not have.
-func setID() bool {
-	return os.Getuid() != os.Geteuid() || os.Getgid() != os.Getegid()
 }
 
 // authorize looks whether the default main.cf lists dir.

@@ -2,6 +2,7 @@ package command
 
 import (
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -39,4 +40,16 @@ func Secure() error {
 	os.Setenv("PATH", "/usr/bin:/bin")
 	unix.Umask(0o077)
 	return unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{})
+}
+
+// SetID says whether the process has privileges that its user does not have.
+func SetID() bool {
+	return os.Getuid() != os.Geteuid() || os.Getgid() != os.Getegid()
+}
+
+// DropGroup gives the group of a set-gid program up, once what it is for is
+// open.
+func DropGroup() error {
+	gid := os.Getgid()
+	return syscall.Setresgid(gid, gid, gid)
 }
