@@ -11,6 +11,7 @@ import (
 	"postern/internal/config/param"
 	"postern/internal/deliver/discard"
 	"postern/internal/deliver/errord"
+	"postern/internal/deliver/local"
 	"postern/internal/deliver/qmgr"
 	"postern/internal/deliver/smtpclient"
 	"postern/internal/deliver/virtual"
@@ -21,6 +22,7 @@ import (
 	"postern/internal/support/anvil"
 	"postern/internal/support/bounce"
 	"postern/internal/support/postlogd"
+	"postern/internal/support/showq"
 	"postern/internal/support/trivialrewrite"
 )
 
@@ -33,9 +35,11 @@ func daemons() []service.Program {
 		{Name: "discard", New: discard.New},
 		{Name: "error", New: errord.New},
 		{Name: "lmtp", New: smtpclient.NewLMTP},
+		{Name: "local", New: local.New, Root: true},
 		{Name: "pickup", New: pickup.New, Single: true},
 		{Name: "postlogd", New: postlogd.New, Single: true},
 		{Name: "qmgr", New: qmgr.New, Single: true, Permanent: true},
+		{Name: "showq", New: showq.New},
 		{Name: "smtp", New: smtpclient.NewSMTP},
 		trivialrewrite.Program(),
 		{Name: "virtual", New: virtual.New, Root: true},
