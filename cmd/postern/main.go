@@ -8,10 +8,12 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"sync"
 
 	"postern/internal/config/maincf"
 	"postern/internal/config/param"
 	"postern/internal/config/pending"
+	"postern/internal/master"
 	"postern/internal/service"
 )
 
@@ -71,15 +73,20 @@ func help(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// warnings are about settings of main.cf that no program reads.
-func warnings(c *maincf.Config) []string {
-	declared := make(map[string]bool)
-	for _, declare := range parameters() {
-		set := param.NewSet()
-		declare(set)
-		for _, d := range set.Declarations() {
-			declared[d.Name] = true
+// warnings returns what is to be told about settings that no program reads.
+func warnings() master.Warnings {
+	declared := sync.OnceValue(func() map[string]bool {
+		names := make(map[string]bool)
+		for _, declare := range parameters() {
+			set := param.NewSet()
+			declare(set)
+			for _, d := range set.Declarations() {
+				names[d.Name] = true
+			}
 		}
+		return names
+	})
+	return func(c *maincf.Config, texts []string) []string {
+		return pending.Warnings(c, func(name string) bool { return declared()[name] }, texts...)
 	}
-	return pending.Warnings(c, func(name string) bool { return declared[name] })
 }

@@ -56,7 +56,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"mailq", "list the mail queue", sendmail.Main},
-		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings) }},
+		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings()) }},
 		{"newaliases", "build the alias database", sendmail.Main},
 		{"postfix", "start, stop and look after the mail system", postfix.Main},
 		{"postkick", "send a request to a service", postkick.Main},

@@ -84,8 +84,33 @@ func (c *configuration) note(format string, args ...any) {
 // warnings are those about the files and those of the caller's.
 func (c *configuration) warnings(more Warnings) []string {
 	list := c.main.Warnings()
-	if more != nil {
-		list = append(list, more(c.main)...)
+	if more == nil {
+		return list
+	}
+	var texts []string
+	for i := range c.services {
+		texts = append(texts, c.services[i].Args...)
+	}
+	known := make(map[string]bool)
+	add := func(conf *maincf.Config) {
+		for _, w := range more(conf, texts) {
+			if !known[w] {
+				known[w] = true
+				list = append(list, w)
+			}
+		}
+	}
+	add(c.main)
+	for i := range c.services {
+		s := &c.services[i]
+		if len(s.Overrides) == 0 {
+			continue
+		}
+		conf := c.main
+		for _, o := range s.Overrides {
+			conf = conf.Override(o.Name, o.Value, fmt.Sprintf("%s, line %d", filepath.Join(c.dir, "master.cf"), s.Line))
+		}
+		add(conf)
 	}
 	return list
 }

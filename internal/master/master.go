@@ -26,8 +26,9 @@ import (
 )
 
 // Warnings returns what is to be told about a configuration when it comes into
-// effect, a line each.
-type Warnings func(*maincf.Config) []string
+// effect, a line each. texts are arguments in master.cf, which may refer to
+// parameters.
+type Warnings func(c *maincf.Config, texts []string) []string
 
 // A master is one run of Main.
 type master struct {

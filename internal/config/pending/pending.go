@@ -48,10 +48,11 @@ var absent = map[string]string{
 // Warnings returns a line for every setting of c that has no effect: the
 // parameters of Postfix that declared does not know, and names that nothing
 // knows or refers to, which are often misspelt. A setting that asks for what is
-// done anyway gives no warning.
-func Warnings(c *maincf.Config, declared func(name string) bool) []string {
+// done anyway gives no warning. more are texts outside c that may refer to
+// names in it: the options -o of master.cf.
+func Warnings(c *maincf.Config, declared func(name string) bool, more ...string) []string {
 	known := Parameters()
-	used := references(c)
+	used := references(c, more)
 	var list []string
 	for _, name := range c.Names() {
 		if declared(name) || informative[name] || used[name] {
@@ -70,12 +71,15 @@ func Warnings(c *maincf.Config, declared func(name string) bool) []string {
 	return list
 }
 
-// references returns the names that settings refer to as $name.
-func references(c *maincf.Config) map[string]bool {
+// references returns the names that settings and other texts refer to as $name.
+func references(c *maincf.Config, texts []string) map[string]bool {
 	used := make(map[string]bool)
 	for _, name := range c.Names() {
 		s, _ := c.Get(name)
-		for part := s.Value; ; {
+		texts = append(texts, s.Value)
+	}
+	for _, text := range texts {
+		for part := text; ; {
 			_, after, ok := strings.Cut(part, "$")
 			if !ok {
 				break
