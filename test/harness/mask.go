@@ -53,6 +53,9 @@ var (
 		{regexp.MustCompile(`\b\d{14}\.(QID\d+)@`), "TIME.$1@"},
 		{regexp.MustCompile(`(QID\d+)\.\d{9,11}/`), "$1.TIME/"},
 		{regexp.MustCompile(`size=\d+`), "size=SIZE"},
+		{regexp.MustCompile(`"arrival_time": \d+, "message_size": \d+`), `"arrival_time": TIME, "message_size": SIZE`},
+		{regexp.MustCompile(`message_size: +\d+ +\d+ ( +\d+ +\d+) +\d+`), "message_size: SIZE OFFSET $1 SIZE"},
+		{regexp.MustCompile(`(QID\d+[*!#]?) +\d+ CTIME`), "$1 SIZE CTIME"},
 		{regexp.MustCompile(`pid \d+`), "pid PID"},
 	}
 )

@@ -63,9 +63,8 @@ var commands = map[string]func(p *player, args []string){
 var users = map[string]uint32{"root": 0, "alice": 2301, "bob": 2302, "carol": 2303, "vmail": 2200}
 
 func play(t *testing.T, archive *txtar.Archive, s harness.System) []txtar.File {
-	name := strings.NewReplacer("/", "-", "#", "-").Replace(t.Name())
 	p := &player{t: t, archive: archive, sinks: map[string]*harness.Sink{}, ports: map[string]int{}}
-	p.i = harness.New(t, s, name, harness.Config{})
+	p.i = harness.New(t, s, harness.Config{})
 	p.ports["smtp"] = p.i.Port
 	for _, line := range strings.Split(string(archive.Comment), "\n") {
 		f := strings.Fields(line)
