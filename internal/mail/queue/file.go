@@ -19,15 +19,23 @@ var (
 	ErrNotFile = errors.New("not a regular file")
 )
 
+// Permission bits with which the administrator's commands ask something of
+// the queue manager.
+const (
+	Unthrottle  fs.FileMode = 0o040 // try the message's destinations even if they are dead
+	ForceExpire fs.FileMode = 0o010 // return the message now
+)
+
 // Info is what the file system knows of a message.
 type Info struct {
-	Size    int64
-	Mode    fs.FileMode // permissions, and the kind when not a regular file
-	ModTime time.Time   // of a deferred message: when it is tried next
-	Inode   uint64
-	UID     uint32
-	GID     uint32
-	Links   uint64
+	Size       int64
+	Mode       fs.FileMode // permissions, and the kind when not a regular file
+	ModTime    time.Time   // of a deferred message: when it is tried next
+	AccessTime time.Time
+	Inode      uint64
+	UID        uint32
+	GID        uint32
+	Links      uint64
 }
 
 func newInfo(st *unix.Stat_t) Info {
@@ -40,7 +48,7 @@ func newInfo(st *unix.Stat_t) Info {
 		mode |= fs.ModeIrregular
 	}
 	return Info{
-		Size: st.Size, Mode: mode, ModTime: time.Unix(st.Mtim.Unix()), Inode: st.Ino,
+		Size: st.Size, Mode: mode, ModTime: time.Unix(st.Mtim.Unix()), AccessTime: time.Unix(st.Atim.Unix()), Inode: st.Ino,
 		UID: st.Uid, GID: st.Gid, Links: uint64(st.Nlink),
 	}
 }
@@ -50,11 +58,11 @@ func (i Info) Ready() bool { return i.Mode.IsRegular() && i.Mode.Perm()&modeRead
 
 // ForcedExpiry says whether the administrator wants the message returned now
 // (postsuper -e: the group may execute).
-func (i Info) ForcedExpiry() bool { return i.Mode.Perm()&0o010 != 0 }
+func (i Info) ForcedExpiry() bool { return i.Mode.Perm()&ForceExpire != 0 }
 
 // Unthrottled says whether the message's dead destinations are to be tried
 // again (the group may read).
-func (i Info) Unthrottled() bool { return i.Mode.Perm()&0o040 != 0 }
+func (i Info) Unthrottled() bool { return i.Mode.Perm()&Unthrottle != 0 }
 
 // A File is a message that is open. Reading and writing at offsets may be done
 // from several goroutines.
@@ -253,4 +261,25 @@ func pwriteFull(fd int, b []byte, off int64) (int, error) {
 		n += m
 	}
 	return n, nil
+}
+
+// LockWait takes the exclusive lock when the others have given theirs up. It is
+// for logs, whose locks are short.
+func (f *File) LockWait() error {
+	for {
+		if err := unix.Flock(f.fd, unix.LOCK_EX); err != unix.EINTR {
+			if err != nil {
+				return f.error("lock", err)
+			}
+			return nil
+		}
+	}
+}
+
+// Truncate makes the file empty.
+func (f *File) Truncate() error {
+	if err := unix.Ftruncate(f.fd, 0); err != nil {
+		return f.error("truncate", err)
+	}
+	return nil
 }

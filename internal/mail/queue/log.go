@@ -10,6 +10,16 @@ import (
 // Defer or Trace that is made when it is not there, and brings it to stable
 // storage. After an error nothing was appended, as far as the disk allows.
 func (s *Store) AppendLog(q Name, id ID, data []byte) error {
+	return s.appendLog(q, id, data, true)
+}
+
+// AppendHint is AppendLog for the logs in the queue Flush, whose loss costs
+// time only: it does not wait for the disk.
+func (s *Store) AppendHint(q Name, id ID, data []byte) error {
+	return s.appendLog(q, id, data, false)
+}
+
+func (s *Store) appendLog(q Name, id ID, data []byte, sync bool) error {
 	if err := check(q, id); err != nil {
 		return err
 	}
@@ -22,7 +32,7 @@ func (s *Store) AppendLog(q Name, id ID, data []byte) error {
 		if err != nil {
 			return fmt.Errorf("open log %s: %w", s.Path(q, id), err)
 		}
-		gone, err := s.appendLocked(fd, q, id, data)
+		gone, err := s.appendLocked(fd, q, id, data, sync)
 		unix.Close(fd)
 		if err != nil {
 			return fmt.Errorf("append to log %s: %w", s.Path(q, id), err)
@@ -48,7 +58,7 @@ func (s *Store) openLog(dir int, q Name, id ID) (int, error) {
 
 // appendLocked appends under a lock. gone says that the log was removed, because
 // it had been reported, before the lock was there.
-func (s *Store) appendLocked(fd int, q Name, id ID, data []byte) (gone bool, err error) {
+func (s *Store) appendLocked(fd int, q Name, id ID, data []byte, sync bool) (gone bool, err error) {
 	for {
 		if err = unix.Flock(fd, unix.LOCK_EX); err != unix.EINTR {
 			break
@@ -70,7 +80,7 @@ func (s *Store) appendLocked(fd int, q Name, id ID, data []byte) (gone bool, err
 	if err = s.fails(OpWrite, q, id); err == nil {
 		err = writeFull(fd, data)
 	}
-	if err == nil {
+	if err == nil && sync {
 		if err = s.fails(OpSync, q, id); err == nil {
 			err = unix.Fsync(fd)
 		}
