@@ -155,7 +155,15 @@ func (f *File) ReadAt(b []byte, off int64) (int, error) {
 	if err := f.s.fails(OpRead, f.q, f.id); err != nil {
 		return 0, f.error("read", err)
 	}
+	// A complete message does not grow: its end is known without asking.
+	short := false
+	if left := f.info.Size - off; left >= 0 && left < int64(len(b)) {
+		b, short = b[:left], true
+	}
 	n, err := preadFull(f.fd, b, off)
+	if err == nil && short {
+		err = io.EOF
+	}
 	if err != nil && err != io.EOF {
 		err = f.error("read", err)
 	}
