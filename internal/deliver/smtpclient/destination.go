@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"postern/internal/config/param"
+	"postern/internal/protocol/dns"
 )
 
 // A destination is one item of a next hop: a domain, or a host in brackets.
@@ -65,6 +66,9 @@ func (c *Client) parseDestination(text string) (destination, error) {
 	}
 	if d.host == "" {
 		return bad("missing host")
+	}
+	if _, err := netip.ParseAddr(d.host); err != nil && dns.CheckName(ascii(d.host)) != nil {
+		return bad("valid hostname or network address required")
 	}
 	d.port = c.port
 	if service != "" {

@@ -23,10 +23,12 @@ import (
 
 // A server plays one script per connection: lines "S: text" are sent, lines
 // "C: text" are expected ("C: *" is any line), "D:" takes message content up
-// to the lonely dot, "X:" closes the connection. After the script the
+// to the lonely dot, "B:" takes an octet, "T:" starts TLS, "X:" closes the
+// connection. After the script the
 // connection is read to its end.
 type server struct {
 	t       *testing.T
+	name    string
 	l       net.Listener
 	port    string
 	mu      sync.Mutex
@@ -96,11 +98,13 @@ func (s *server) play(c net.Conn, script string) {
 			got, err := r.ReadString('\n')
 			got = strings.TrimSuffix(got, "\r\n")
 			if err != nil || text != "*" && got != text {
-				s.t.Errorf("client said %q (%v), want %q", got, err, text)
+				s.t.Errorf("%s: client said %q (%v), want %q", s.name, got, err, text)
 				return
 			}
 		case "D":
 			s.data(r)
+		case "B":
+			r.ReadByte()
 		case "T":
 			c = s.tls(c)
 			r = bufio.NewReader(c)
