@@ -292,11 +292,12 @@ const childGrace = 4 * time.Second
 // terminate passes the signal on to all children and waits for them.
 func (s *supervisor) terminate(sig syscall.Signal) {
 	s.log.Infof("terminating on signal %d", int(sig))
+	s.log.Flush(time.Second)
 	s.stopping = true
 	s.poller.close()
 	s.killGroup(syscall.SIGTERM)
 	deadline := time.After(childGrace)
-	for len(s.children) > 0 {
+	for s.working() {
 		select {
 		case f := <-s.events:
 			f()
@@ -309,6 +310,17 @@ func (s *supervisor) terminate(sig syscall.Signal) {
 			return
 		}
 	}
+}
+
+// working says whether a child is left that has to end first. The log service
+// stays for the last lines, and ends when master is gone.
+func (s *supervisor) working() bool {
+	for _, c := range s.children {
+		if c.entry.Type != "unix-dgram" {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *supervisor) pids() []int {

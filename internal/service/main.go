@@ -7,6 +7,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"runtime/debug"
+	"sync"
 	"syscall"
 	"time"
 
@@ -42,6 +43,7 @@ type process struct {
 	channel *channel
 	signals chan os.Signal
 	drain   chan struct{} // closed when the process must not accept any more
+	drained sync.Once     // guards the closing of drain
 	owner   *sys.Owner    // who to become; nil: stay
 	lock    *os.File
 	stress  stress
@@ -118,10 +120,13 @@ func (s *process) watchMaster() (err error) {
 	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT)
 	go func() {
 		s.channel.wait()
-		close(s.drain)
+		s.startDrain()
 	}()
 	return nil
 }
+
+// startDrain makes the process accept no more.
+func (s *process) startDrain() { s.drained.Do(func() { close(s.drain) }) }
 
 // loadConfig reads main.cf and lays the options -o over it.
 func (s *process) loadConfig() (err error) {

@@ -19,6 +19,10 @@ import (
 // their connections are closed, and after another grace the process is gone.
 const grace = time.Second
 
+// lastLines is how long a log service that was told to stop goes on for the
+// last lines of the others. It ends when master does.
+const lastLines = 3 * time.Second
+
 // usedAfter is how long the background loop must have gone on to count as
 // start-up that worked.
 const usedAfter = 10 * time.Second
@@ -51,6 +55,8 @@ type source interface {
 	accept(s *server) error
 	// stop makes accept return.
 	stop()
+	// rest takes what is there without waiting; accept is not called any more.
+	rest(s *server)
 }
 
 // serve is the last step: the life of the process.
@@ -111,6 +117,7 @@ func (v *server) source(f *os.File) (source, error) {
 // loop accepts from one source until accepting ends.
 func (v *server) loop(src source) {
 	defer v.loops.Done()
+	defer src.rest(v)
 	stop := context.AfterFunc(v.accepting, src.stop)
 	defer stop()
 	for v.roomOrEnd() {
@@ -122,6 +129,13 @@ func (v *server) loop(src source) {
 			v.log.Warningf("accept connection: %v", err)
 			pause(v.accepting, 500*time.Millisecond)
 		}
+	}
+}
+
+func waitFor(done <-chan struct{}, limit time.Duration) {
+	select {
+	case <-done:
+	case <-time.After(limit):
 	}
 }
 
@@ -231,6 +245,9 @@ func (v *server) wait() error {
 			v.quiesce()
 			return v.finish(runner)
 		case <-v.signals:
+			if _, ok := v.service.(Packets); ok {
+				waitFor(v.drain, lastLines)
+			}
 			return v.terminate(runner)
 		case <-idle.C:
 			if left := v.idleLeft(running); left > 0 {
@@ -324,30 +341,25 @@ func (v *server) idle() {
 
 // terminate is what SIGTERM asks for.
 func (v *server) terminate(runner chan error) error {
+	v.startDrain()
 	v.stopAccept()
 	v.stopRun()
 	done := make(chan struct{})
 	go func() {
+		v.loops.Wait()
 		if runner != nil {
 			<-runner
 		}
 		v.idle()
 		close(done)
 	}()
-	select {
-	case <-done:
-		return nil
-	case <-time.After(grace):
-	}
+	waitFor(done, grace)
 	v.stopAll()
 	v.mu.Lock()
 	for c := range v.conns {
 		c.Close()
 	}
 	v.mu.Unlock()
-	select {
-	case <-done:
-	case <-time.After(grace):
-	}
+	waitFor(done, grace)
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,9 @@ func (l *listener) stop() {
 		d.SetDeadline(time.Unix(1, 0))
 	}
 }
+
+// rest leaves connections in the socket for the next process.
+func (l *listener) rest(*server) {}
 
 func (l *listener) accept(v *server) error {
 	c, err := l.l.Accept()
@@ -135,6 +139,30 @@ func (d *datagrams) accept(v *server) error {
 	return nil
 }
 
+// rest serves the datagrams that were sent before the end.
+func (d *datagrams) rest(v *server) {
+	p, ok := v.service.(Packets)
+	raw, err := d.c.(syscall.Conn).SyscallConn()
+	if !ok || err != nil {
+		return
+	}
+	raw.Control(func(fd uintptr) {
+		for range maxRest {
+			n, _, err := unix.Recvfrom(int(fd), d.b, unix.MSG_DONTWAIT)
+			if err != nil {
+				return
+			}
+			v.inPlace(func(ctx context.Context) error {
+				p.Packet(ctx, d.b[:n])
+				return nil
+			})
+		}
+	})
+}
+
+// maxRest bounds what a process that is to end still takes.
+const maxRest = 10000
+
 // inPlace is start without a goroutine.
 func (v *server) inPlace(work func(context.Context) error) {
 	v.mu.Lock()
@@ -155,6 +183,8 @@ func newFIFO(f *os.File) (source, error) {
 }
 
 func (f *fifo) stop() { f.f.SetReadDeadline(time.Unix(1, 0)) }
+
+func (f *fifo) rest(*server) {}
 
 func (f *fifo) accept(v *server) error {
 	t, ok := v.service.(Triggered)
