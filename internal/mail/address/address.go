@@ -32,8 +32,20 @@ func Join(local, domain string) string {
 
 // Quote822 returns the external form for header fields, logs and reports (RFC
 // 5322: the local part is a dot-atom or a quoted string). Octets above 127 are
-// taken as they are.
-func Quote822(addr string) string { return quote(addr, specials822) }
+// taken as they are. A source route before the address, "@a,@b:", stays.
+func Quote822(addr string) string {
+	if addr == "" || addr[0] != '@' {
+		return quote(addr, specials822)
+	}
+	colon := strings.IndexByte(addr, ':')
+	switch {
+	case colon < 0:
+		return quote(addr, specials822)
+	case colon == len(addr)-1:
+		return addr + `""`
+	}
+	return addr[:colon+1] + quote(addr[colon+1:], specials822)
+}
 
 // Quote821 returns the external form for SMTP commands (RFC 5321: Mailbox).
 func Quote821(addr string) string { return quote(addr, specials821) }

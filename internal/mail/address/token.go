@@ -178,6 +178,8 @@ func appendToken(dst []byte, t *Token) []byte {
 		return append(appendEscaped(append(dst, '['), t.Text, "\\\r\n"), ']')
 	case t.Kind == Group:
 		return append(dst, ':')
+	case t.Kind == Address && t.Text == "":
+		return append(dst, `""`...)
 	case t.Kind == Address:
 		return append(dst, Quote822(t.Text)...)
 	}

@@ -58,8 +58,12 @@ func (t *transaction) contentRecord(typ record.Type, data []byte) {
 		if refused {
 			return
 		}
-		t.machine.Line(data, typ == record.Cont)
+		t.partial = typ == record.Cont
+		t.machine.Line(data, t.partial)
 	case record.Xtra:
+		if t.partial {
+			t.machine.Line(nil, false)
+		}
 		t.machine.End()
 		t.contentEnd = t.w.Offset()
 		t.beginExtracted()

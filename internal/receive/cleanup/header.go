@@ -14,6 +14,9 @@ import (
 // Field takes a header field: it is checked, dropped, rewritten or written as
 // it is.
 func (t *transaction) Field(s message.Section, name *message.Name, field []byte) {
+	if i := bytes.IndexByte(field, 0); i >= 0 {
+		field = field[:i] // Postfix: a header field ends with a NUL
+	}
 	if t.checking && t.ok() && !t.s.checks.NoHeader() {
 		var keep bool
 		if name, field, keep = t.checkField(s, name, field); !keep {
@@ -106,7 +109,7 @@ func (t *transaction) rewriteField(field []byte, c class) {
 		if t.flags&ipc.FlagMap != 0 {
 			addr = t.mapAddress(addr, c)
 		}
-		if addr != tokens[i].Text {
+		if addr != tokens[i].Text || !t.writtenAs(&tokens[i], addr) {
 			tokens[i].Text, changed = addr, true
 		}
 	}
@@ -116,6 +119,12 @@ func (t *transaction) rewriteField(field []byte, c class) {
 	}
 	t.buf = t.list.AppendHeader(t.buf[:0], string(field[:n]))
 	t.putField(t.buf)
+}
+
+// writtenAs says whether the address stood in the field as we would write it.
+func (t *transaction) writtenAs(tok *address.Token, addr string) bool {
+	t.buf = address.AppendExternal(t.buf[:0], t.list.Parts(tok))
+	return string(t.buf) == address.Quote822(addr)
 }
 
 // putField writes a field line by line. A field longer than header_size_limit

@@ -65,6 +65,7 @@ type transaction struct {
 	// The content.
 	contentOff int64
 	contentEnd int64
+	partial    bool // the last line goes on
 	machine    *message.Machine
 	seenFields uint64 // bits: message.ID
 	resent     bool
@@ -182,6 +183,9 @@ const maxRecord = 100_000
 
 // take handles one record.
 func (t *transaction) take(typ record.Type, data []byte) {
+	if i := bytes.IndexByte(data, 0); i >= 0 && t.segment != inContent {
+		data = data[:i] // no text of the envelope has a NUL
+	}
 	switch t.segment {
 	case inEnvelope:
 		t.envelopeRecord(typ, data)
