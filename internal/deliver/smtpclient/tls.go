@@ -53,7 +53,11 @@ func (d *delivering) startTLS(s *session, policy tlsPolicy) bool {
 	t, err := d.client.tls.Handshake(d.ctx, s.conn, policy.ClientPolicy, conf.StarttlsTimeout)
 	if err != nil {
 		s.dead = true
-		log.Infof("SSL_connect error to %s: %s", s.port, connectError(err))
+		text := connectError(err)
+		log.Infof("SSL_connect error to %s: %s", s.port, text)
+		if text == "-1" {
+			log.Warningf("TLS library problem: %v", err)
+		}
 		if d.plainRetry(s) {
 			s.tlsTried, d.finalServer = true, false
 		}
@@ -63,8 +67,8 @@ func (d *delivering) startTLS(s *session, policy tlsPolicy) bool {
 	s.tls, s.conn = t, t
 	s.r.Reset(t)
 	s.relayTLS = d.client.relayTLS(policy.level, policy.level)
-	if policy.level > starttls.Encrypt && t.Problem != "" {
-		log.Infof("certificate verification failed for %s: %s", s.port, t.Problem)
+	if text := t.ProblemText(s.port); text != "" && policy.level > starttls.Encrypt {
+		log.Infof("%s", text)
 	}
 	if conf.TLS.LogLevel >= 1 {
 		log.Infof("%s", t.LogText(s.port))
@@ -83,7 +87,7 @@ func connectError(err error) string {
 	case strings.Contains(err.Error(), "EOF"), strings.Contains(err.Error(), "reset"):
 		return "lost connection"
 	}
-	return err.Error()
+	return "-1"
 }
 
 // relayTLS is what the log shows as tls=: the level wanted, and what it came
@@ -111,7 +115,8 @@ func (c *Client) tlsPolicy(ctx context.Context, nexthop string, at place) (tlsPo
 		}
 		if found {
 			if p, attrs, err = c.parsePolicy(value, p); err != nil {
-				return p, fmt.Errorf("client TLS configuration problem: %w", err)
+				c.env.Log.Warningf("%s, next-hop destination \"%s\": %v", c.tlsMaps.Title(), nexthop, err)
+				return p, errors.New("client TLS configuration problem")
 			}
 		}
 	}

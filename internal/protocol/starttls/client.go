@@ -101,7 +101,7 @@ type ClientSession struct {
 	*tls.Conn
 	Summary Summary
 	Trust   Trust
-	Problem string // why the certificate is not trusted
+	Problem string // why the certificate does not satisfy, in the words of the log
 	Subject string // common names of the certificate
 	Issuer  string
 	Digest  string // fingerprint of the certificate
@@ -148,8 +148,10 @@ type keyed struct {
 	key string
 }
 
-func (c keyed) Get(string) (*tls.ClientSessionState, bool)    { return c.ClientSessionCache.Get(c.key) }
-func (c keyed) Put(_ string, session *tls.ClientSessionState) { c.ClientSessionCache.Put(c.key, session) }
+func (c keyed) Get(string) (*tls.ClientSessionState, bool) { return c.ClientSessionCache.Get(c.key) }
+func (c keyed) Put(_ string, session *tls.ClientSessionState) {
+	c.ClientSessionCache.Put(c.key, session)
+}
 
 // judge says what a chain of certificates is worth under a policy.
 func (k *Client) judge(chain []*x509.Certificate, p ClientPolicy, digest string) (Trust, string) {
@@ -160,7 +162,7 @@ func (k *Client) judge(chain []*x509.Certificate, p ClientPolicy, digest string)
 				return Verified, ""
 			}
 		}
-		return Untrusted, "no matching fingerprint"
+		return Untrusted, "num=1:unspecified certificate verification error"
 	}
 	roots := k.roots
 	if roots == nil {
@@ -172,7 +174,7 @@ func (k *Client) judge(chain []*x509.Certificate, p ClientPolicy, digest string)
 	}
 	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: others})
 	if err != nil {
-		return Untrusted, verifyProblem(err)
+		return Untrusted, verifyProblem(err, chain[len(chain)-1])
 	}
 	if p.Level < Verify {
 		return Trusted, ""
@@ -182,15 +184,18 @@ func (k *Client) judge(chain []*x509.Certificate, p ClientPolicy, digest string)
 			return Verified, ""
 		}
 	}
-	return Trusted, "name mismatch"
+	return Untrusted, "num=62:hostname mismatch"
 }
 
-func verifyProblem(err error) string {
+// verifyProblem says what is wrong with a chain that ends in last.
+func verifyProblem(err error, last *x509.Certificate) string {
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
 	switch {
+	case errors.As(err, &unknown) && last.Subject.String() == last.Issuer.String():
+		return "self-signed certificate"
 	case errors.As(err, &unknown):
-		return "untrusted issuer"
+		return "untrusted issuer " + CommonName(last, true)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "certificate has expired or is not yet valid"
 	}
@@ -255,10 +260,15 @@ func (s *ClientSession) LogText(peer string) string {
 	return fmt.Sprintf("%s TLS connection established to %s: %s", s.Trust, peer, s.Summary.String())
 }
 
-// FailureText says why a handshake failed, for the log.
-func FailureText(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
-		return "Connection timed out"
+// ProblemText is the line of the log about a certificate that does not
+// satisfy; "" when it does. Postfix: what OpenSSL decides has a number, and the
+// server is named first.
+func (s *ClientSession) ProblemText(peer string) string {
+	switch {
+	case s.Problem == "":
+		return ""
+	case strings.HasPrefix(s.Problem, "num="):
+		return "server certificate verification failed for " + peer + ": " + s.Problem
 	}
-	return err.Error()
+	return "certificate verification failed for " + peer + ": " + s.Problem
 }
