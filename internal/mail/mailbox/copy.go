@@ -36,13 +36,9 @@ type Copy struct {
 	BlankEnd   bool   // an empty line ends the message
 	EOL        string // line end; "" for "\n"
 
-	Sender     string // internal form
-	NullSender string // for the sender "" in the From line; "" for MAILER-DAEMON
-	// ExternalSender is how the sender is shown where it is not to be quoted
-	// by the usual rules; nil for them.
-	ExternalSender func(string) string
-	Time           time.Time // of the From line
-	Fields         []string  // further header fields, "Name: value", after those above
+	Sender string    // internal form
+	Time   time.Time // of the From line
+	Fields []string  // further header fields, "Name: value", after those above
 }
 
 // Mbox returns the form of mbox files.
@@ -92,16 +88,9 @@ func (c *Copy) To(w io.Writer, content Content) error {
 }
 
 func (c *Copy) head(out *bufio.Writer, eol string) {
-	external := address.Quote822
-	if c.ExternalSender != nil {
-		external = c.ExternalSender
-	}
-	sender := external(c.Sender)
+	sender := address.Quote822(c.Sender)
 	if c.From {
 		from := sender
-		if from == "" {
-			from = c.NullSender
-		}
 		if from == "" {
 			from = "MAILER-DAEMON"
 		}
