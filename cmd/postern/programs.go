@@ -12,6 +12,7 @@ import (
 	"postern/internal/deliver/discard"
 	"postern/internal/deliver/errord"
 	"postern/internal/deliver/local"
+	"postern/internal/deliver/pipe"
 	"postern/internal/deliver/qmgr"
 	"postern/internal/deliver/smtpclient"
 	"postern/internal/deliver/virtual"
@@ -37,6 +38,7 @@ func daemons() []service.Program {
 		{Name: "lmtp", New: smtpclient.NewLMTP},
 		{Name: "local", New: local.New, Root: true},
 		{Name: "pickup", New: pickup.New, Single: true},
+		{Name: "pipe", New: pipe.New, Root: true},
 		{Name: "postlogd", New: postlogd.New, Single: true},
 		{Name: "qmgr", New: qmgr.New, Single: true, Permanent: true},
 		{Name: "showq", New: showq.New},
