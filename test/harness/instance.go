@@ -395,7 +395,8 @@ func (i *Instance) WaitLog(pattern string) {
 
 var (
 	activeID = regexp.MustCompile(`(?m)/qmgr\[\d+\]: ([0-9A-Za-z]+): from=<`)
-	goneID   = regexp.MustCompile(`(?m)/qmgr\[\d+\]: ([0-9A-Za-z]+): removed`)
+	goneID   = regexp.MustCompile(`(?m)/qmgr\[\d+\]: ([0-9A-Za-z]+): removed$`)
+	requeued = regexp.MustCompile(`(?m)/pickup\[\d+\]: .* orig_id=([0-9A-Za-z]+)$`)
 )
 
 // WaitSettled waits until no message is in maildrop, incoming or active and
@@ -412,8 +413,10 @@ func (i *Instance) WaitSettled() {
 			return false
 		}
 		gone := map[string]bool{}
-		for _, m := range goneID.FindAllStringSubmatch(log, -1) {
-			gone[m[1]] = true
+		for _, re := range []*regexp.Regexp{goneID, requeued} {
+			for _, m := range re.FindAllStringSubmatch(log, -1) {
+				gone[m[1]] = true
+			}
 		}
 		for _, q := range []string{"deferred", "hold", "corrupt"} {
 			for _, id := range i.Queue(q) {

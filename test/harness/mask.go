@@ -57,6 +57,8 @@ var (
 		{regexp.MustCompile(`message_size: +\d+ +\d+ ( +\d+ +\d+) +\d+`), "message_size: SIZE OFFSET $1 SIZE"},
 		{regexp.MustCompile(`(QID\d+[*!#]?) +\d+ CTIME`), "$1 SIZE CTIME"},
 		{regexp.MustCompile(`pid \d+`), "pid PID"},
+		// The words of a notice are each system's own; what it says of the message is not.
+		{regexp.MustCompile(`(?s)(This is the mail system at host [^\n]+\n).{1,800}?\n( +The mail system\n)`), "${1}(words)\n$2"},
 	}
 )
 
