@@ -196,7 +196,6 @@ Auto-Submitted: auto-replied
 MIME-Version: 1.0
 Content-Type: multipart/report; report-type=delivery-status;
 	boundary="` + boundary + `"
-Content-Transfer-Encoding: 8bit
 
 This is a MIME-encapsulated message.
 
@@ -229,7 +228,6 @@ Diagnostic-Code: smtp; 550 5.1.1 no such user
 --` + boundary + `
 Content-Description: Undelivered Message
 Content-Type: message/rfc822
-Content-Transfer-Encoding: 8bit
 
 Return-Path: <s@example.com>
 Subject: hello
@@ -396,7 +394,7 @@ func TestUTF8(t *testing.T) {
 	b.append(id, ipc.Recipient{Address: "ä@x.example"}, unknown)
 	must(t, b.ask(ipc.OpFlush, 0, ipc.Message{QueueID: id, Sender: "ö@example.com", SendOpts: delivery.SendUTF8Requested}))
 	n := b.notices[0]
-	for _, want := range []string{"report-type=global-delivery-status;", "Content-Type: message/global-delivery-status\n",
+	for _, want := range []string{"report-type=delivery-status;", "Content-Type: message/global-delivery-status\n",
 		"Content-Type: message/global\n", "Final-Recipient: utf-8; ä@x.example\n"} {
 		if !strings.Contains(n.text, want) {
 			t.Errorf("%q is missing in\n%s", want, n.text)

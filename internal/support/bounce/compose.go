@@ -28,7 +28,7 @@ type composer struct {
 	records  []statuslog.Record
 	boundary string
 	utf8     bool   // the report needs SMTPUTF8 (RFC 6533)
-	encoding string // Content-Transfer-Encoding of the parts, "" when not known
+	encoding string // of the message that is reported on, or 8bit for the text's sake; "" when not known
 }
 
 // post sends a report and returns its queue id.
@@ -50,10 +50,10 @@ func (s *Server) post(ctx context.Context, sub *subject, a audience, records []s
 	c := &composer{
 		s: s, sub: sub, a: a, w: session.W, records: records, utf8: utf8,
 		boundary: fmt.Sprintf("%s.%d/%s", sub.QueueID, s.now().Unix(), s.env.Common.MyHostname),
-		encoding: "8bit",
+		encoding: sub.Encoding,
 	}
-	if sub.Encoding == "7bit" {
-		c.encoding = "7bit"
+	if !strings.EqualFold(sub.template.Charset, "us-ascii") {
+		c.encoding = "8bit"
 	}
 	c.envelope(session.QueueID)
 	c.header()
@@ -135,23 +135,13 @@ func (c *composer) header() {
 	}
 	c.linef("Auto-Submitted: %s", auto)
 	c.line("MIME-Version: 1.0")
-	c.linef("Content-Type: multipart/report; report-type=%sdelivery-status;", c.global())
+	c.line("Content-Type: multipart/report; report-type=delivery-status;")
 	c.linef("\tboundary=\"%s\"", c.boundary)
-	encoding := c.encoding
-	if !plain(t.Text) {
-		encoding = "8bit"
+	if c.encoding != "" {
+		c.linef("Content-Transfer-Encoding: %s", c.encoding)
 	}
-	c.linef("Content-Transfer-Encoding: %s", encoding)
 	c.line("")
 	c.line("This is a MIME-encapsulated message.")
-}
-
-// global names the variants of RFC 6533.
-func (c *composer) global() string {
-	if c.utf8 {
-		return "global-"
-	}
-	return ""
 }
 
 func (c *composer) part(description string) {
@@ -170,6 +160,9 @@ func (c *composer) text() {
 	}
 	c.line("")
 	if !c.a.postmaster {
+		for _, warning := range t.warnings {
+			c.s.log.Warningf("%s", warning)
+		}
 		for _, line := range t.Text {
 			c.line(line)
 		}
@@ -196,7 +189,12 @@ func (c *composer) person(r *statuslog.Record) {
 func (c *composer) report() {
 	common := c.s.env.Common
 	c.part("Delivery report")
-	c.linef("Content-Type: message/%sdelivery-status", c.global())
+	if c.utf8 {
+		c.line("Content-Type: message/global-delivery-status") // RFC 6533 5
+		c.line("Content-Transfer-Encoding: 8bit")
+	} else {
+		c.line("Content-Type: message/delivery-status")
+	}
 	c.line("")
 	c.linef("Reporting-MTA: dns; %s", common.MyHostname)
 	if c.sub.EnvelopeID != "" {
@@ -280,7 +278,9 @@ func (c *composer) original() error {
 		c.part(what + "Message")
 		c.linef("Content-Type: %s", map[bool]string{false: "message/rfc822", true: "message/global"}[c.utf8])
 	}
-	c.linef("Content-Transfer-Encoding: %s", c.encoding)
+	if c.encoding == "8bit" {
+		c.line("Content-Transfer-Encoding: 8bit")
+	}
 	c.line("")
 	c.linef("Return-Path: <%s>", address.Quote822(c.sender()))
 	return c.copy(headers)

@@ -34,6 +34,7 @@ type template struct {
 	Subject           string
 	PostmasterSubject string
 	Text              []string // lines, expanded
+	warnings          []string // logged when the template is used
 }
 
 type templates [kinds]template
@@ -103,7 +104,6 @@ var builtin = [kinds]template{
 // Postfix: a file that cannot be used is a warning, mail goes on without it.
 func (s *Server) openTemplates() (templates, error) {
 	var set templates
-	x := s.expander()
 	for k := range builtin {
 		t := builtin[k]
 		t.kind = kind(k)
@@ -115,7 +115,7 @@ func (s *Server) openTemplates() (templates, error) {
 		if s.cfg.HeaderFrom == "obsolete" {
 			t.From = "MAILER-DAEMON (Mail Delivery System)"
 		}
-		if err := t.expand(x); err != nil {
+		if err := t.expand(s, "[built-in]"); err != nil {
 			return set, err
 		}
 		set[k] = t
@@ -131,8 +131,8 @@ func (s *Server) openTemplates() (templates, error) {
 	}
 	for k := range own {
 		if own[k].Text == nil {
-			own[k].Text = set[k].Text
-		} else if err := own[k].expand(x); err != nil {
+			own[k].Text, own[k].warnings = set[k].Text, set[k].warnings
+		} else if err := own[k].expand(s, s.cfg.TemplateFile); err != nil {
 			s.log.Warningf("%s: %s: %v; using the default instead", s.cfg.TemplateFile, names[k], err)
 			own[k] = set[k]
 		}
@@ -140,8 +140,15 @@ func (s *Server) openTemplates() (templates, error) {
 	return own, nil
 }
 
-// expand replaces the text by what it says with parameters filled in.
-func (t *template) expand(x func(string) (string, error)) error {
+// expand replaces the text by what it says with parameters filled in: those of
+// main.cf, and times in the unit that the name ends with. origin is where the
+// template is from.
+func (t *template) expand(s *Server, origin string) error {
+	set := param.NewSet()
+	new(param.Common).Params(set)
+	new(Config).Params(set)
+	src := source{s: s, t: t, origin: origin}
+	x := func(text string) (string, error) { return set.Expand(src, text) }
 	lines := make([]string, len(t.Text))
 	for i, line := range t.Text {
 		out, err := x(line)
@@ -253,17 +260,12 @@ func (t template) parse(lines []string) (template, error) {
 	return t, nil
 }
 
-// expander fills in parameters: those of main.cf, and the times in the unit
-// that the name ends with.
-func (s *Server) expander() func(string) (string, error) {
-	set := param.NewSet()
-	new(param.Common).Params(set)
-	new(Config).Params(set)
-	src := source{s}
-	return func(text string) (string, error) { return set.Expand(src, text) }
+// A source has the parameters that a template may name.
+type source struct {
+	s      *Server
+	t      *template
+	origin string
 }
-
-type source struct{ s *Server }
 
 // Lookup implements param.Source.
 func (x source) Lookup(name string) (value, where string, ok bool) {
@@ -280,11 +282,24 @@ func (x source) Lookup(name string) (value, where string, ok bool) {
 	} {
 		if unit, found := strings.CutPrefix(name, prefix); found {
 			if per := units(unit); per > 0 {
-				return fmt.Sprint(int64(d / per)), "", true
+				n := int64(d / per)
+				if n == 0 {
+					x.zero(name, unit)
+				}
+				return fmt.Sprint(n), "", true
 			}
 		}
 	}
 	return x.s.env.Config.Lookup(name)
+}
+
+// zero warns of a time that is less than one of its unit.
+func (x source) zero(name, unit string) {
+	kind := strings.TrimSuffix(names[x.t.kind], "_template")
+	x.t.warnings = append(x.t.warnings,
+		fmt.Sprintf("%s: zero result in %s template conversion of parameter \"%s\"", x.origin, kind, name),
+		fmt.Sprintf("please reduce time unit \"%s\" of \"%s\" in %s template", unit, name, kind),
+		"for instructions see the bounce(5) manual")
 }
 
 func units(name string) time.Duration {
