@@ -333,9 +333,7 @@ func (d *delivering) leave(s *session, policy tlsPolicy, polite bool) {
 		d.client.pool.put(s, d.poolKey(policy), d.nexthop, conf.CacheTimeLimit)
 		return
 	}
-	if !s.quitSent {
-		s.quit()
-	}
+	s.quit()
 	s.close()
 }
 

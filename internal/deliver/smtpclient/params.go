@@ -30,7 +30,6 @@ type Config struct {
 	DisableDNS        bool
 	RelayHost         string
 	BestMXTransport   string
-	CNAMEServername   bool
 
 	// How long each stage may take.
 	ConnectTimeout, HeloTimeout, XforwardTimeout      time.Duration
@@ -216,7 +215,6 @@ func (c *Config) pathRows() []row {
 		{&c.HostLookup, "smtp_host_lookup", "lmtp_host_lookup", "dns", "=", nil},
 		{&c.DNSSupportLevel, "smtp_dns_support_level", "lmtp_dns_support_level", "", "=", nil},
 		{&c.DeferNoMXAddress, "smtp_defer_if_no_mx_address_found", "lmtp_defer_if_no_mx_address_found", "no", "=", nil},
-		{&c.CNAMEServername, "smtp_cname_overrides_servername", "lmtp_cname_overrides_servername", "no", "=", nil},
 		{&c.CacheOnDemand, "smtp_connection_cache_on_demand", "lmtp_connection_cache_on_demand", "yes", "=", nil},
 		{&c.CacheDestinations, "smtp_connection_cache_destinations", "lmtp_connection_cache_destinations", "", "=", nil},
 		{&c.ReuseCountLimit, "smtp_connection_reuse_count_limit", "lmtp_connection_reuse_count_limit", "0", "=", atLeast(0)},

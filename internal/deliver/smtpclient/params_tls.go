@@ -36,7 +36,6 @@ func (c *Config) tlsRows() []row {
 		{&t.NoteOffer, "smtp_tls_note_starttls_offer", "lmtp_tls_note_starttls_offer", "no", "=", nil},
 		{&t.WrapperMode, "smtp_tls_wrappermode", "lmtp_tls_wrappermode", "no", "=", nil},
 		{&t.ConnectionReuse, "smtp_tls_connection_reuse", "lmtp_tls_connection_reuse", "no", "=", nil},
-		{&t.BlockEarlyReply, "smtp_tls_block_early_mail_reply", "lmtp_tls_block_early_mail_reply", "no", "=", nil},
 		{&t.EnforcePeername, "smtp_tls_enforce_peername", "lmtp_tls_enforce_peername", "yes", "=", nil},
 		{&t.LogFeatureStatus, "smtp_log_tls_feature_status", "lmtp_log_tls_feature_status", "yes", "=", nil},
 		{&t.SessionCache, "smtp_tls_session_cache_database", "lmtp_tls_session_cache_database", "", "=", nil},
@@ -56,6 +55,8 @@ func (c *Config) unsupportedRows() []row {
 	return []row{
 		{u(), "smtp_dns_reply_filter", "lmtp_dns_reply_filter", "", "=", nil},
 		{u(), "smtp_dns_resolver_options", "lmtp_dns_resolver_options", "", "=", nil},
+		{u(), "smtp_cname_overrides_servername", "lmtp_cname_overrides_servername", "no", "=", nil},
+		{u(), "smtp_tls_block_early_mail_reply", "lmtp_tls_block_early_mail_reply", "no", "=", nil},
 		{u(), "smtp_tls_trust_anchor_file", "lmtp_tls_trust_anchor_file", "", "=", nil},
 		{u(), "smtp_tls_enable_rpk", "lmtp_tls_enable_rpk", "no", "=", nil},
 		{u(), "smtp_tlsrpt_enable", "lmtp_tlsrpt_enable", "no", "=", nil},

@@ -2,7 +2,9 @@ package smtpclient
 
 import (
 	"errors"
+	"os"
 	"strings"
+	"time"
 
 	"postern/internal/mail/dsn"
 	"postern/internal/protocol/smtp"
@@ -15,6 +17,10 @@ type reply struct {
 	status dsn.Status
 	text   string
 }
+
+// patience is how many times the time for a line a whole reply may take: a
+// server must not hold a session with a reply that never ends.
+const patience = 4
 
 // class is the first digit of the code.
 func (p *reply) class() int { return p.code / 100 }
@@ -32,7 +38,11 @@ func (s *session) reply() (*reply, error) {
 	limit := s.client.env.Common.LineLengthLimit
 	p := &reply{}
 	skipped := false
+	end := time.Now().Add(patience * s.timeout)
 	for {
+		if time.Now().After(end) {
+			return nil, os.ErrDeadlineExceeded
+		}
 		raw, err := s.r.ReadLine(limit)
 		switch {
 		case err == smtp.ErrLineTooLong:

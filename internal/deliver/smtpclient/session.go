@@ -70,8 +70,8 @@ type session struct {
 	dead     bool // nothing can be sent or received any more
 	noReuse  bool
 	quitSent bool
-	timeout  time.Duration
-	written  int64 // octets written, for the lowest rate
+	timeout  time.Duration // of the stage
+	deadline time.Time     // of the request, with smtp_per_request_deadline
 }
 
 // buffers are the write buffers of sessions that are not idle.
@@ -123,17 +123,26 @@ func (s *session) close() {
 	s.release()
 }
 
-// within bounds what follows: each read and write of the stage has d.
+// within bounds what follows: each read and write of the stage has d, or all
+// of them together with smtp_per_request_deadline.
 func (s *session) within(d time.Duration) {
-	s.timeout = d
+	s.timeout, s.deadline = d, time.Time{}
 	s.r.SetLimits(smtp.Limits{Timeout: d})
+	if s.client.config.PerRequestDeadline {
+		s.deadline = time.Now().Add(d)
+	}
 }
 
-// Write sends octets to the server, within the stage's time.
+// Write sends octets to the server, within the stage's time. What is sent buys
+// time at the rate of smtp_min_data_rate.
 func (s *session) Write(b []byte) (int, error) {
-	deadline := time.Time{}
-	if s.timeout > 0 {
-		deadline = time.Now().Add(s.timeout)
+	now := time.Now()
+	deadline := now.Add(s.timeout)
+	if !s.deadline.IsZero() {
+		if bought := s.deadline.Add(time.Duration(len(b)) * time.Second / time.Duration(s.client.config.MinDataRate)); bought.Before(deadline) {
+			deadline = bought
+		}
+		s.deadline = deadline
 	}
 	if err := s.conn.SetWriteDeadline(deadline); err != nil {
 		return 0, err
@@ -170,7 +179,9 @@ func (s *session) quit() {
 		return
 	}
 	s.within(s.client.config.QuitTimeout)
-	s.command("QUIT")
+	if !s.quitSent {
+		s.command("QUIT")
+	}
 	if s.flush() != nil || s.client.config.SkipQuitResponse {
 		return
 	}

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 )
@@ -38,7 +39,7 @@ type ClientConfig struct {
 	Keys              KeyFiles
 	CAFile, CAPath    string
 	AppendDefaultCA   bool
-	Depth             int    // longest chain
+	Depth             int    // certificates above the server's that a chain may have
 	FingerprintDigest string // "sha256", …
 	SessionCacheSize  int    // sessions to resume; 0: none
 }
@@ -49,11 +50,12 @@ type Client struct {
 	roots    *x509.CertPool
 	sessions tls.ClientSessionCache
 	digest   string
+	depth    int
 }
 
 // OpenClient reads the files that c names.
 func OpenClient(c ClientConfig) (*Client, error) {
-	client := &Client{digest: c.FingerprintDigest}
+	client := &Client{digest: c.FingerprintDigest, depth: c.Depth}
 	var err error
 	if client.certs, err = c.Keys.load(); err != nil {
 		return nil, err
@@ -172,9 +174,12 @@ func (k *Client) judge(chain []*x509.Certificate, p ClientPolicy, digest string)
 	for _, c := range chain[1:] {
 		others.AddCert(c)
 	}
-	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: others})
+	ways, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: others})
 	if err != nil {
 		return Untrusted, verifyProblem(err, chain[len(chain)-1])
+	}
+	if !slices.ContainsFunc(ways, func(way []*x509.Certificate) bool { return len(way)-1 <= k.depth }) {
+		return Untrusted, "num=22:certificate chain too long"
 	}
 	if p.Level < Verify {
 		return Trusted, ""
