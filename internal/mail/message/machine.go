@@ -161,8 +161,9 @@ func (m *Machine) headerLine(text []byte, partial bool) bool {
 		}
 		m.endField()
 	}
-	if NameLength(text) > 0 {
-		m.field = append(m.field[:0], text...)
+	if n := NameLength(text); n > 0 {
+		// Postfix: no white space before the colon.
+		m.field = append(append(m.field[:0], text[:n]...), text[bytes.IndexByte(text, ':'):]...)
 		return true
 	}
 	primary := m.section == Primary

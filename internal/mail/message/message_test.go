@@ -48,7 +48,7 @@ func run(o Options, text string) string {
 func TestMachine(t *testing.T) {
 	for _, tt := range []struct{ name, text, want string }{
 		{"plain", "Subject: x\n y\nX-Other : z\n\nbody\n\nmore\n", `P - "Subject: x\n y"
-P - "X-Other : z"
+P - "X-Other: z"
 end
 B 0 ""
 B 0 "body"

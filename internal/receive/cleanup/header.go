@@ -23,6 +23,9 @@ func (t *transaction) Field(s message.Section, name *message.Name, field []byte)
 			return
 		}
 	}
+	if name != nil && name.ID == message.ContentTransferEncoding {
+		t.detectEncoding(field)
+	}
 	if s != message.Primary {
 		t.putField(field)
 		return
@@ -73,15 +76,18 @@ func (t *transaction) noteField(name *message.Name, field []byte) {
 			t.s.log.Warningf("%s: message rejected: hopcount exceeded", t.id)
 			t.errs |= ipc.StatusHops
 		}
-	case message.ContentTransferEncoding:
-		if v := message.Value(field); t.s.config.DetectEightBit &&
-			(bytes.EqualFold(v, []byte("8bit")) || bytes.EqualFold(v, []byte("binary"))) {
-			t.attrs[attrEncoding] = "8bit"
-		}
 	case message.TLSRequired:
 		if bytes.EqualFold(message.Value(field), []byte("no")) {
 			t.sendOpts |= optNoTLS
 		}
+	}
+}
+
+// detectEncoding notes that a part of the message is not 7-bit text.
+func (t *transaction) detectEncoding(field []byte) {
+	v := message.Value(field)
+	if t.s.config.DetectEightBit && (bytes.EqualFold(v, []byte("8bit")) || bytes.EqualFold(v, []byte("binary"))) {
+		t.attrs[attrEncoding] = "8bit"
 	}
 }
 
@@ -124,6 +130,9 @@ func (t *transaction) rewriteField(field []byte, c class) {
 // writtenAs says whether the address stood in the field as we would write it.
 func (t *transaction) writtenAs(tok *address.Token, addr string) bool {
 	t.buf = address.AppendExternal(t.buf[:0], t.list.Parts(tok))
+	if addr == "" {
+		return string(t.buf) == `""`
+	}
 	return string(t.buf) == address.Quote822(addr)
 }
 
