@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 
+	"postern/internal/admin/postcat"
 	"postern/internal/admin/postfix"
 	"postern/internal/admin/postkick"
 	"postern/internal/admin/postlock"
@@ -22,6 +23,7 @@ import (
 	"postern/internal/service"
 	"postern/internal/support/anvil"
 	"postern/internal/support/bounce"
+	"postern/internal/support/flush"
 	"postern/internal/support/postlogd"
 	"postern/internal/support/showq"
 	"postern/internal/support/trivialrewrite"
@@ -35,6 +37,7 @@ func daemons() []service.Program {
 		{Name: "cleanup", New: cleanup.New, Unlimited: true},
 		{Name: "discard", New: discard.New},
 		{Name: "error", New: errord.New},
+		{Name: "flush", New: flush.New, Unlimited: true},
 		{Name: "lmtp", New: smtpclient.NewLMTP},
 		{Name: "local", New: local.New, Root: true},
 		{Name: "pickup", New: pickup.New, Single: true},
@@ -60,6 +63,7 @@ func commands() []command {
 		{"mailq", "list the mail queue", sendmail.Main},
 		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings()) }},
 		{"newaliases", "build the alias database", sendmail.Main},
+		{"postcat", "show a queue file", postcat.Main},
 		{"postfix", "start, stop and look after the mail system", postfix.Main},
 		{"postkick", "send a request to a service", postkick.Main},
 		{"postlock", "run a command while a mailbox is locked", postlock.Main},
