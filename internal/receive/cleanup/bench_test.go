@@ -9,10 +9,13 @@ import (
 	"postern/internal/mail/record"
 )
 
-// BenchmarkMessage takes a message of 4 KiB, without the cost of the disk's
-// own sync.
-func BenchmarkMessage(b *testing.B) {
+func BenchmarkMessage4K(b *testing.B) { benchmark(b, 50) }
+func BenchmarkMessage1M(b *testing.B) { benchmark(b, 14_000) }
+
+// benchmark takes messages whose body has as many lines.
+func benchmark(b *testing.B, lines int) {
 	in := newInstance(b, "")
+	b.SetBytes(int64(lines) * 74)
 	go func() {
 		for range in.wakes {
 		}
@@ -44,7 +47,7 @@ func BenchmarkMessage(b *testing.B) {
 			w.PutString(record.Norm, h)
 		}
 		w.PutString(record.Norm, "")
-		for range 50 {
+		for range lines {
 			w.PutString(record.Norm, line)
 		}
 		w.PutString(record.Xtra, "")

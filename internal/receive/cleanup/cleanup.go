@@ -114,7 +114,7 @@ func (s *Server) receive(ctx context.Context, conn *attr.Conn, records *timedRea
 		return err
 	}
 	m.begin(ctx, draft, start.Flags)
-	defer m.cancel()
+	defer m.end()
 	if err := conn.Send(&ipc.Created{QueueID: m.id}); err != nil {
 		return err
 	}

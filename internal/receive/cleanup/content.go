@@ -125,7 +125,7 @@ func (t *transaction) Body(line []byte, more bool, offset int64) {
 }
 
 func (t *transaction) checkLine(line []byte, offset int64) (_ []byte, keep bool) {
-	r, err := t.s.checks.Line(t.ctx, line, offset)
+	r, err := t.s.checks.Line(t.bounded(), line, offset)
 	if err != nil {
 		t.checkFailed(t.s.checks.Body.Title())
 		return line, true

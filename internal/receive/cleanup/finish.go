@@ -97,9 +97,7 @@ func (t *transaction) bounceAll() bool {
 		err = t.bounceRecipients(res)
 	}
 	if err == nil {
-		ctx, cancel := t.bounded()
-		defer cancel()
-		err = t.s.bounce.Flush(ctx, t.bounceMessage(), bounce.FlagClean)
+		err = t.s.bounce.Flush(t.bounded(), t.bounceMessage(), bounce.FlagClean)
 	}
 	if err != nil {
 		t.s.log.Warningf("%s: bounce message failure: %v", t.id, err)
@@ -161,9 +159,7 @@ func (t *transaction) bounceRecipients(res dsn.Result) error {
 const bounceStep = 100
 
 func (t *transaction) bounceOne(r bounce.Recipient, res dsn.Result) error {
-	ctx, cancel := t.bounded()
-	defer cancel()
-	if err := t.s.bounce.Append(ctx, t.draft.ID(), bounce.FlagClean, r, res); err != nil {
+	if err := t.s.bounce.Append(t.bounded(), t.draft.ID(), bounce.FlagClean, r, res); err != nil {
 		return err
 	}
 	age := event.Seconds(max(0, t.s.now().Sub(t.arrivalTime())))

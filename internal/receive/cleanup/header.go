@@ -50,7 +50,7 @@ func (t *transaction) Field(s message.Section, name *message.Name, field []byte)
 }
 
 func (t *transaction) checkField(s message.Section, name *message.Name, field []byte) (*message.Name, []byte, bool) {
-	r, err := t.s.checks.Field(t.ctx, s, name, field)
+	r, err := t.s.checks.Field(t.bounded(), s, name, field)
 	if err != nil {
 		t.checkFailed("header_checks")
 		return name, field, true

@@ -1,11 +1,9 @@
 package cleanup
 
 import (
-	"context"
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 
 	"postern/internal/ipc/bounce"
 	ipc "postern/internal/ipc/cleanup"
@@ -56,20 +54,10 @@ func (t *transaction) addressType(addr string) string {
 	return "rfc822"
 }
 
-// patient is how long cleanup waits for another service that is not there or
-// does not answer, before the client is told to try again later.
-const patient = 100 * time.Second
-
-func (t *transaction) bounded() (context.Context, context.CancelFunc) {
-	return context.WithTimeout(t.ctx, patient)
-}
-
 // complete makes an address complete; when that is not possible now, the
 // message has to wait.
 func (t *transaction) complete(rules, addr string) string {
-	ctx, cancel := t.bounded()
-	defer cancel()
-	full, err := t.s.rewrite.Rewrite(ctx, rules, addr)
+	full, err := t.s.rewrite.Rewrite(t.bounded(), rules, addr)
 	if err != nil {
 		t.failed(err)
 		return addr
@@ -92,7 +80,7 @@ func (t *transaction) mapAddress(addr string, c class) string {
 		if m.class&c == 0 || m.maps.Empty() {
 			continue
 		}
-		mapped, err := t.s.mapper.One(t.ctx, m.maps, addr, t.s.propagate.canonical, func(err error) {
+		mapped, err := t.s.mapper.One(t.bounded(), m.maps, addr, t.s.propagate.canonical, func(err error) {
 			t.s.log.Warningf("%s: %v", t.id, err)
 		})
 		if err != nil {
@@ -101,7 +89,7 @@ func (t *transaction) mapAddress(addr string, c class) string {
 		addr = mapped
 	}
 	if t.s.masqClass&c != 0 && !t.s.masquerade.Empty() {
-		mapped, err := t.s.masquerade.Apply(t.ctx, addr)
+		mapped, err := t.s.masquerade.Apply(t.bounded(), addr)
 		if err != nil {
 			t.failed(err)
 		}
@@ -126,7 +114,7 @@ func (t *transaction) bccFrom(maps *table.Maps, addr string) {
 	if maps.Empty() || t.flags&ipc.FlagBCC == 0 || addr == "" || !t.ok() {
 		return
 	}
-	bcc, _, found, err := t.s.mapper.Find(t.ctx, maps, addr)
+	bcc, _, found, err := t.s.mapper.Find(t.bounded(), maps, addr)
 	switch {
 	case err != nil:
 		t.s.log.Warningf("%s: %s map lookup problem -- message not accepted, try again later", t.id, maps.Title())
@@ -153,7 +141,7 @@ func (t *transaction) outRecipient(addr, orig, dsnOrig string, notify int) {
 		return
 	}
 	c := &t.s.config
-	list, err := t.s.mapper.Expand(t.ctx, t.s.virtual, addr, t.s.propagate.virtual, addrmap.Limits{
+	list, err := t.s.mapper.Expand(t.bounded(), t.s.virtual, addr, t.s.propagate.virtual, addrmap.Limits{
 		Expansion: c.VirtualAliasExpansion, Recursion: c.VirtualAliasRecursion, Length: c.VirtualAliasLength,
 	})
 	if err != nil {
@@ -183,9 +171,7 @@ func (t *transaction) aliasError(err error) {
 // 3461 section 5.2.7.3, case b).
 func (t *transaction) expandedNotice(addr, orig, dsnOrig string, notify int) int {
 	if t.ok() {
-		ctx, cancel := t.bounded()
-		defer cancel()
-		err := t.s.trace.Append(ctx, t.draft.ID(), bounce.FlagClean, bounce.Recipient{
+		err := t.s.trace.Append(t.bounded(), t.draft.ID(), bounce.FlagClean, bounce.Recipient{
 			Address: addr, OrigAddr: orig, DSNOrigRcpt: dsnOrig, Notify: notify,
 		}, dsn.Result{Status: "2.0.0", Action: "expanded", Reason: "alias expanded"})
 		if err != nil {

@@ -138,8 +138,6 @@ func (s *Server) openMapper(o *table.Opener) error {
 			return local.Local(ctx, domain)
 		},
 		Rewrite: func(ctx context.Context, addr string) (string, error) {
-			ctx, cancel := context.WithTimeout(ctx, patient)
-			defer cancel()
 			return s.rewrite.Rewrite(ctx, rewrite.Local, addr)
 		},
 	}

@@ -33,6 +33,10 @@ type transaction struct {
 	segment segment
 	queued  bool // the message is in the queue
 
+	waiting context.Context // see bounded
+	stop    context.CancelFunc
+	since   time.Time
+
 	// The envelope.
 	attrs      map[string]string // named attributes that are used here
 	attrCount  int
@@ -128,6 +132,32 @@ const (
 	optNoTLS      = 16 // TLS-Required: no
 	optRequireTLS = 32
 )
+
+// patient is how long cleanup waits for another service that is not there or
+// does not answer, before the client is told to try again later.
+const patient = 100 * time.Second
+
+// bounded returns a context for asking another service. It is shared by the
+// questions of half that time.
+func (t *transaction) bounded() context.Context {
+	if t.waiting == nil || time.Since(t.since) > patient/2 {
+		if t.stop != nil {
+			t.stop()
+		}
+		t.waiting, t.stop = context.WithTimeout(t.ctx, patient)
+		t.since = time.Now()
+	}
+	return t.waiting
+}
+
+// end ends the transaction: what is not in the queue is removed.
+func (t *transaction) end() {
+	if t.stop != nil {
+		t.stop()
+		t.waiting, t.stop = nil, nil
+	}
+	t.cancel()
+}
 
 // cancel removes what is not in the queue.
 func (t *transaction) cancel() {
