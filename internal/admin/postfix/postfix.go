@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"postern/internal/admin/command"
-	"postern/internal/admin/postlog"
 	"postern/internal/base/maillog"
 	"postern/internal/base/sys"
 	"postern/internal/config/param"
@@ -71,7 +70,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if os.Geteuid() != 0 && !p.ours() {
 		return p.Fail(command.Failure, "the postfix command is reserved for the superuser")
 	}
-	p.log, err = postlog.OpenLog(p.Command, p.Common.SyslogName+"/postfix-script", stderr)
+	p.log, err = p.DirectLog(p.Common.SyslogName+"/postfix-script", stderr)
 	if err != nil {
 		return p.Fail(command.Failure, "%v", err)
 	}

@@ -52,7 +52,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			tag = c.Common.SyslogName + "/postlog"
 		}
 	}
-	log, err := OpenLog(c, tag, terminal(stderr))
+	log, err := c.DirectLog(tag, terminal(stderr))
 	if err != nil {
 		return c.Fail(command.Failure, "%v", err)
 	}
@@ -70,26 +70,6 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 
 // flushLimit is how long the command waits for its lines to be taken.
 const flushLimit = 2 * time.Second
-
-// OpenLog opens the log of the mail system for a command that must be able to
-// log while the system is down. stderr, which may be nil, gets the lines too.
-func OpenLog(c *command.Command, tag string, stderr io.Writer) (*maillog.Logger, error) {
-	sink, err := maillog.Open(maillog.Config{
-		File:     c.Common.MaillogFile,
-		Socket:   c.Common.QueueDirectory + "/public/" + c.Common.PostlogServiceName,
-		Facility: c.Common.SyslogFacility,
-		Format:   c.Common.MaillogFormat,
-		Host:     c.Common.MyHostname,
-		Direct:   true,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if stderr != nil {
-		sink = maillog.Tee(maillog.NewStream(stderr, maillog.Command, maillog.Text, ""), sink)
-	}
-	return maillog.New(sink, tag).WithVerbose(c.Verbosity()), nil
-}
 
 // terminal returns w if it is a terminal, else nil.
 func terminal(w io.Writer) io.Writer {
