@@ -212,7 +212,7 @@ func (w *lineWriter) broken(p []byte, whole bool) error {
 		}
 		if !w.warned {
 			w.warned = true
-			w.t.req.Log.Warningf("%s: breaking line > %d bytes with <CR><LF>SPACE", w.t.req.QueueID, w.limit)
+			w.t.req.Log.Infof("%s: breaking line > %d bytes with <CR><LF>SPACE", w.t.req.QueueID, w.limit)
 		}
 		if err := w.out.Line([]byte{' '}, false); err != nil {
 			return err

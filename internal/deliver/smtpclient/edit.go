@@ -113,7 +113,7 @@ type editor struct {
 func (t *transaction) editor(out *lineWriter) *editor {
 	c := t.client
 	e := &editor{t: t, out: out, checks: !c.checks.Empty(), maps: c.generic != nil}
-	e.downgrade = t.req.Encoding == "8bit" && !t.s.has(feat8BitMIME) && !c.config.DisableMIMEConversion
+	e.downgrade = t.downgrades()
 	if !e.downgrade && !e.checks && !e.maps {
 		return nil
 	}
@@ -124,6 +124,12 @@ func (t *transaction) editor(out *lineWriter) *editor {
 		NestingLimit:  c.config.MIMENestingLimit,
 	}, e)
 	return e
+}
+
+// downgrades says whether the message may have to be encoded for a server that
+// takes only 7-bit text.
+func (t *transaction) downgrades() bool {
+	return t.req.Encoding != "7bit" && !t.s.has(feat8BitMIME) && !t.client.config.DisableMIMEConversion
 }
 
 // Line takes a line of the message, or a piece of one.

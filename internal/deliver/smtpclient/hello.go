@@ -211,8 +211,10 @@ func (s *session) keyword(word string, args []string, discard map[string]bool) {
 			s.features |= xforwardFeature(strings.ToUpper(a))
 		}
 	case "AUTH":
-		s.features |= featAuth
-		s.auth = append(s.auth, args...)
+		if s.client.config.SASL.Enable {
+			s.features |= featAuth
+			s.auth = append(s.auth, args...)
+		}
 	}
 }
 

@@ -154,7 +154,7 @@ end
 		change                      func(*delivery.Request)
 	}{
 		{"long lines", "smtp_line_length_limit = 10", "A: b\n\n" + long + "\n0123456789\n.\n", "A: b\n\nxxxxxxxxxx\n xxxxxxxxx\n xxxxxx\n0123456789\n..\n",
-			[]string{"warning: ID: breaking line > 10 bytes with <CR><LF>SPACE"}, nil},
+			[]string{"ID: breaking line > 10 bytes with <CR><LF>SPACE"}, nil},
 		{"no limit", "smtp_line_length_limit = 0", "A: b\n\n" + long + "\n", "A: b\n\n" + long + "\n", nil, nil},
 		{"to 7 bit", "", multipart, `Subject: x
 MIME-Version: 1.0

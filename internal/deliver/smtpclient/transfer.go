@@ -276,7 +276,8 @@ func (t *transaction) mailCommand() string {
 	b.WriteString("MAIL FROM:<")
 	b.WriteString(t.client.path(t.sender))
 	b.WriteByte('>')
-	if s.has(featSize) {
+	if s.has(featSize) && !t.downgrades() {
+		// Postfix: a message that is encoded on its way grows by an unknown size.
 		b.WriteString(" SIZE=" + strconv.FormatInt(req.Size, 10))
 	}
 	if s.has(feat8BitMIME) {
@@ -371,10 +372,6 @@ func (t *transaction) xforward() {
 	if req.RewriteContext == "local" {
 		source = "LOCAL"
 	}
-	ident := req.LogIdent
-	if ident == "" {
-		ident = string(req.QueueID)
-	}
 	t.xforwardCommand(stageXforwardName, []attribute{
 		{featXforwardName, "NAME", req.ClientName},
 		{featXforwardAddr, "ADDR", req.ClientAddr},
@@ -383,7 +380,7 @@ func (t *transaction) xforward() {
 	t.xforwardCommand(stageXforwardProto, []attribute{
 		{featXforwardProto, "PROTO", req.ClientProto},
 		{featXforwardHelo, "HELO", req.ClientHelo},
-		{featXforwardIdent, "IDENT", ident},
+		{featXforwardIdent, "IDENT", req.LogIdent},
 		{featXforwardDomain, "SOURCE", source},
 	})
 }
