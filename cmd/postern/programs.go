@@ -4,6 +4,7 @@ import (
 	"io"
 
 	"postern/internal/admin/postcat"
+	"postern/internal/admin/postconf"
 	"postern/internal/admin/postfix"
 	"postern/internal/admin/postkick"
 	"postern/internal/admin/postlock"
@@ -64,6 +65,7 @@ func commands() []command {
 		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings()) }},
 		{"newaliases", "build the alias database", sendmail.Main},
 		{"postcat", "show a queue file", postcat.Main},
+		{"postconf", "show and change main.cf and master.cf", showConfig},
 		{"postfix", "start, stop and look after the mail system", postfix.Main},
 		{"postkick", "send a request to a service", postkick.Main},
 		{"postlock", "run a command while a mailbox is locked", postlock.Main},
@@ -80,4 +82,16 @@ func parameters() []func(*param.Set) {
 		list = append(list, p.New().Params)
 	}
 	return list
+}
+
+// showConfig is postconf with what the programs say of themselves.
+func showConfig(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	k := postconf.Knowledge{
+		Parameters: parameters(),
+		Agents:     []string{"discard", "error", "lmtp", "local", "pipe", "smtp", "virtual"},
+	}
+	for _, t := range tables() {
+		k.Tables = append(k.Tables, t.Name)
+	}
+	return postconf.Main(args, stdin, stdout, stderr, k)
 }
