@@ -135,7 +135,7 @@ func (m *Machine) Line(text []byte, more bool) {
 	if m.header && (!partial || len(m.field) > 0) && m.headerLine(text, partial) {
 		return
 	}
-	if len(m.stack) > 0 && !partial && len(text) > 2 && text[0] == '-' && text[1] == '-' {
+	if len(m.stack) > 0 && !partial && len(text) >= 2 && text[0] == '-' && text[1] == '-' {
 		m.boundaryLine(text)
 	}
 	if m.Report&EightBitBody != 0 && m.part.encoding == sevenBit && has8Bit(text) {
@@ -236,13 +236,7 @@ func (m *Machine) endHeader() {
 	if part.composite() && part.encoded && m.Report&EncodingDomain != 0 {
 		m.report(EncodingDomain, part.encodingText)
 	}
-	switch {
-	case part.kind == multipart && len(part.boundary) > 0:
-		m.push(part)
-	case part.kind == attached:
-		if m.nested() {
-			return
-		}
+	if part.kind == attached && !m.nested() {
 		m.header, m.section, m.part = true, Nested, content{}
 	}
 }
@@ -255,7 +249,9 @@ func (m *Machine) nested() bool {
 	return false
 }
 
-func (m *Machine) push(part content) {
+// push enters a multipart body. Postfix: as soon as its boundary is known,
+// whatever else the header says.
+func (m *Machine) push(text []byte, digest bool) {
 	if m.nested() {
 		return
 	}
@@ -266,9 +262,8 @@ func (m *Machine) push(part content) {
 		m.stack = append(m.stack, boundary{})
 	}
 	b := &m.stack[n]
-	b.text = append(b.text[:0], part.boundary...)
-	b.digest = part.digest
-	m.part.boundary = m.part.boundary[:0]
+	b.text = append(b.text[:0], text...)
+	b.digest = digest
 }
 
 // boundaryLine looks for the boundary of any of the bodies we are in.
@@ -295,8 +290,8 @@ func (m *Machine) boundaryLine(text []byte) {
 // handlePart begins the header of a part; the boundary line itself is still a
 // body line.
 func (m *Machine) handlePart(digest bool) {
-	m.header, m.section, m.offset = true, Part, 0
-	m.part = content{boundary: m.part.boundary[:0]}
+	m.header, m.section = true, Part
+	m.part = content{}
 	if digest {
 		m.part.kind = attached
 	}

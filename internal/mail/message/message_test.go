@@ -94,11 +94,11 @@ end
 end
 B 0 ""
 B 0 "preamble"
-B 0 "--b b"
+B 8 "--b b"
 M Content-Type "Content-Type: text/plain"
 B 0 ""
 B 0 "text"
-B 0 "--b b"
+B 4 "--b b"
 M Content-Type "Content-Type: message/rfc822"
 B 0 ""
 N - "Subject: inner"

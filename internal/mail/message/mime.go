@@ -5,8 +5,6 @@ import "bytes"
 // content is what the header of a part says of its body.
 type content struct {
 	kind         kind
-	digest       bool // multipart/digest
-	boundary     []byte
 	encoding     encoding
 	encoded      bool // base64 or quoted-printable
 	encodingText []byte
@@ -41,44 +39,32 @@ func (c *content) transferEncoding(value []byte) {
 	c.encodingText = append(c.encodingText[:0], value...)
 }
 
-// contentType takes "type/subtype; name=value; …" (RFC 2045 section 5.1). The
-// first Content-Type field of a header counts only if it is the last one:
-// Postfix takes each in turn.
+// contentType takes "type/subtype; name=value; …" (RFC 2045 section 5.1).
+// Postfix: of several fields the last one says what the body is, but each
+// boundary counts.
 func (m *Machine) contentType(field []byte) {
 	s := scanner{rest: Value(field)}
-	c := &m.part
-	c.kind, c.digest, c.boundary = leaf, false, c.boundary[:0]
 	top := s.token()
-	if !s.accept('/') {
-		return
+	var sub []byte
+	if s.accept('/') {
+		sub = s.token()
 	}
-	sub := s.token()
 	is := func(b []byte, s string) bool { return len(b) == len(s) && equalFold(s, b) }
 	switch {
 	case is(top, "multipart"):
-		c.kind, c.digest = multipart, is(sub, "digest")
-	case is(top, "message") && (is(sub, "rfc822") || is(sub, "global")):
-		c.kind = attached
-		return
-	case is(top, "message"):
-		c.kind = otherMail
-		return
-	default:
-		return
-	}
-	for s.skipTo(';') {
-		name := s.token()
-		if !s.accept('=') {
-			continue
-		}
-		value := s.value(c.boundary[:0])
-		if is(name, "boundary") {
-			if m.BoundaryLimit > 0 && len(value) > m.BoundaryLimit {
-				value = value[:m.BoundaryLimit]
+		m.part.kind = multipart
+		if text, ok := s.parameter("boundary"); ok {
+			if m.BoundaryLimit > 0 && len(text) > m.BoundaryLimit {
+				text = text[:m.BoundaryLimit]
 			}
-			c.boundary = append(c.boundary[:0], value...)
-			return
+			m.push(text, is(sub, "digest"))
 		}
+	case is(top, "message") && (is(sub, "rfc822") || is(sub, "global")):
+		m.part.kind = attached
+	case is(top, "message"):
+		m.part.kind = otherMail
+	default:
+		m.part.kind = leaf
 	}
 }
 
@@ -123,6 +109,23 @@ func (s *scanner) accept(c byte) bool {
 	return true
 }
 
+// parameter returns the value of the first parameter called name.
+func (s *scanner) parameter(name string) (value []byte, ok bool) {
+	for s.skipTo(';') {
+		got := s.token()
+		if !s.accept('=') {
+			continue
+		}
+		s.blank()
+		quoted := len(s.rest) > 0 && s.rest[0] == '"'
+		value := s.value(nil)
+		if len(got) == len(name) && equalFold(name, got) {
+			return value, quoted || len(value) > 0
+		}
+	}
+	return nil, false
+}
+
 // skipTo moves behind the next c that is not in a quoted string or a comment.
 func (s *scanner) skipTo(c byte) bool {
 	var discard [64]byte
@@ -159,7 +162,9 @@ func (s *scanner) value(buf []byte) []byte {
 			c = s.rest[0]
 			s.rest = s.rest[1:]
 		}
-		buf = append(buf, c)
+		if c != '\n' {
+			buf = append(buf, c)
+		}
 	}
 	return buf
 }

@@ -14,6 +14,8 @@ const (
 	headerContext = "header"
 	bodyContext   = "body"
 	anyContext    = "content"
+
+	originLocal = "local" // where a message comes from that says nothing else
 )
 
 // act does what a check says. It returns the text to write, text or another,
@@ -97,7 +99,7 @@ func (t *transaction) logAction(context string, text []byte, r check.Result) {
 func (t *transaction) origin(e *event.ContentAction) {
 	e.Origin = t.attrs[attrLogOrigin]
 	if e.Origin == "" {
-		e.Origin = "unknown"
+		e.Origin = originLocal
 	}
 	if t.seenSender {
 		e.Sender = event.Opt(t.logAddress(t.sender))
@@ -125,7 +127,7 @@ func (t *transaction) mimeError(p message.Problem, text []byte) {
 		}
 		origin := t.attrs[attrLogOrigin]
 		if origin == "" {
-			origin = "none"
+			origin = originLocal
 		}
 		t.s.log.Event(&event.MIMEError{
 			QueueID: t.id, Problem: reason, Content: string(text), Origin: origin,
