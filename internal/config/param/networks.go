@@ -87,10 +87,6 @@ func network(style string, p netip.Prefix) string {
 	case style == "class" && a.Is4():
 		bits = classBits(a)
 	}
-	// Postfix: the whole loopback network is one's own, whatever the style.
-	if a.Is4() && a.IsLoopback() {
-		bits = 8
-	}
 	p = netip.PrefixFrom(a, bits).Masked()
 	if a.Is6() {
 		return fmt.Sprintf("[%s]/%d", p.Addr().WithZone(""), bits)

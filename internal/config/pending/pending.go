@@ -155,3 +155,8 @@ func oneEdit(a, b string) bool {
 	return a[i+1:] == b[i+1:] ||
 		i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
 }
+
+// Refers says whether text refers to $name.
+func Refers(text, name string) bool {
+	return references(maincf.Empty(""), []string{text})[name]
+}

@@ -1,0 +1,271 @@
+package postconf
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"postern/internal/config/maincf"
+	"postern/internal/config/mastercf"
+	"postern/internal/config/param"
+)
+
+// editMain changes main.cf.
+func (p *postconf) editMain() error {
+	values, order, err := p.pairs()
+	if err != nil {
+		return err
+	}
+	return rewrite(filepath.Join(p.dir, "main.cf"), func(lines []string) ([]string, error) {
+		found := make(map[string]int)
+		lines = edit(lines, func(_ int, first string) action {
+			name := first
+			if i := strings.IndexAny(first, "= \t\r\n"); i >= 0 {
+				name = first[:i]
+			}
+			value, ok := values[name]
+			if !ok {
+				return action{}
+			}
+			if found[name]++; found[name] == 2 {
+				p.warn("%s: multiple entries for %q", filepath.Join(p.dir, "main.cf"), name)
+			}
+			return p.action(strings.TrimRight(name+" = "+value, " "))
+		})
+		for _, name := range order {
+			if p.edit == 'e' && found[name] == 0 {
+				lines = append(lines, strings.TrimRight(name+" = "+values[name], " ")+"\n")
+			}
+		}
+		return lines, nil
+	})
+}
+
+// action is what -e, -X or -# does to a line; text is for -e.
+func (p *postconf) action(text string) action {
+	switch p.edit {
+	case 'X':
+		return action{kind: removed}
+	case '#':
+		return action{kind: commented}
+	}
+	return action{kind: replaced, text: text}
+}
+
+// pairs reads the arguments: "name=value" for -e, names for -X and -#.
+func (p *postconf) pairs() (values map[string]string, order []string, err error) {
+	values = make(map[string]string)
+	for _, arg := range p.args {
+		name, value := strings.TrimSpace(arg), ""
+		if strings.ContainsAny(arg, "\r\n\x00") {
+			return nil, nil, fmt.Errorf("-e, -X, or -# accepts no multi-line input")
+		}
+		if strings.HasPrefix(name, "#") {
+			return nil, nil, fmt.Errorf("-e, -X, or -# accepts no comment input: %q", arg)
+		}
+		if p.edit == 'e' {
+			if name, value, err = maincf.SplitNameValue(arg); err != nil {
+				return nil, nil, fmt.Errorf("%w: %q", err, arg)
+			}
+		} else if strings.ContainsAny(name, "= \t") || name == "" {
+			return nil, nil, fmt.Errorf("-X or -# requires names without value: %q", arg)
+		}
+		if _, ok := values[name]; !ok {
+			order = append(order, name)
+		}
+		values[name] = value
+	}
+	return values, order, nil
+}
+
+// A change is one argument of an edit of master.cf.
+type change struct {
+	name, typ string
+	item      string // a field or a parameter; "" for the entry
+	value     string
+	entry     *mastercf.Service // for -Me
+	done      bool
+}
+
+func (c *change) key() string { return c.name + "/" + c.typ }
+
+// editMaster changes master.cf.
+func (p *postconf) editMaster() error {
+	changes, err := p.changes()
+	if err != nil {
+		return err
+	}
+	path := filepath.Join(p.dir, "master.cf")
+	return rewrite(path, func(lines []string) ([]string, error) {
+		// A file that cannot be read as a whole is not changed in part.
+		services, err := mastercf.Read(strings.NewReader(strings.Join(lines, "")), path, mastercf.Options{Warn: p.warn})
+		if err != nil {
+			return nil, err
+		}
+		var failed error
+		lines = edit(lines, func(number int, first string) action {
+			a, err := p.editEntry(changes, services, number, first)
+			if err != nil && failed == nil {
+				failed = err
+			}
+			return a
+		})
+		if failed != nil {
+			return nil, failed
+		}
+		for _, c := range changes {
+			switch {
+			case c.done:
+			case c.entry != nil:
+				lines = append(lines, entry(c.entry, true)+"\n")
+			default:
+				return nil, fmt.Errorf("unmatched service: %q", c.key())
+			}
+		}
+		// Nor is a file left behind that master would refuse.
+		_, err = mastercf.Read(strings.NewReader(strings.Join(lines, "")), path, mastercf.Options{})
+		return lines, err
+	})
+}
+
+// editEntry says what becomes of the entry that starts in the given line.
+func (p *postconf) editEntry(changes []*change, services []mastercf.Service, number int, first string) (action, error) {
+	words := param.Fields(first)
+	if len(words) < 2 {
+		return action{}, nil
+	}
+	key := words[0] + "/" + words[1]
+	var mine []*change
+	for _, c := range changes {
+		if c.key() == key {
+			c.done = true
+			mine = append(mine, c)
+		}
+	}
+	if len(mine) == 0 {
+		return action{}, nil
+	}
+	if p.file == 'M' {
+		c := mine[len(mine)-1]
+		if c.entry == nil {
+			return p.action(""), nil
+		}
+		return action{replaced, entry(c.entry, true)}, nil
+	}
+	i := slices.IndexFunc(services, func(s mastercf.Service) bool { return s.Line == number })
+	if i < 0 { // an entry that a later one of the same name replaces
+		return action{}, nil
+	}
+	s := &services[i]
+	for _, c := range mine {
+		var err error
+		if p.file == 'F' {
+			err = setField(s, c)
+		} else {
+			err = p.setOverride(s, c)
+		}
+		if err != nil {
+			return action{}, err
+		}
+	}
+	return action{replaced, entry(s, true)}, nil
+}
+
+// changes reads the arguments of an edit of master.cf.
+func (p *postconf) changes() ([]*change, error) {
+	var list []*change
+	for _, arg := range p.args {
+		if strings.ContainsAny(arg, "\r\n\x00") {
+			return nil, fmt.Errorf("-e, -X, or -# accepts no multi-line input")
+		}
+		path, value, hasValue := strings.Cut(arg, "=")
+		if hasValue != (p.edit == 'e') {
+			return nil, fmt.Errorf("bad argument %q for -%c%c", arg, p.file, p.edit)
+		}
+		parts := strings.SplitN(strings.TrimSpace(path), "/", 3)
+		want := 3
+		if p.file == 'M' {
+			want = 2
+		}
+		if len(parts) != want || slices.Contains(parts, "") {
+			return nil, fmt.Errorf("bad argument %q: need service/type%s", arg, map[bool]string{true: "/name"}[want == 3])
+		}
+		c := &change{name: parts[0], typ: parts[1], value: strings.TrimSpace(value)}
+		if want == 3 {
+			c.item = parts[2]
+		}
+		if p.file == 'M' && p.edit == 'e' {
+			services, err := mastercf.Read(strings.NewReader(c.value), arg, mastercf.Options{})
+			if err != nil {
+				return nil, err
+			}
+			if len(services) != 1 || services[0].Key() != c.key() {
+				return nil, fmt.Errorf("mismatch of %q and the entry %q", c.key(), c.value)
+			}
+			c.entry = &services[0]
+		}
+		list = append(list, c)
+	}
+	return list, nil
+}
+
+// setField changes a column of an entry.
+func setField(s *mastercf.Service, c *change) error {
+	i := slices.Index(fieldNames[:], c.item)
+	words := param.Fields(c.value)
+	switch {
+	case i < 0:
+		return fmt.Errorf("unknown field %q; need one of %s", c.item, strings.Join(fieldNames[:], ", "))
+	case len(words) == 0 || i < 7 && len(words) != 1:
+		return fmt.Errorf("bad value %q for field %q", c.value, c.item)
+	}
+	s.Fields[i] = words[0]
+	if i < 7 {
+		return nil
+	}
+	changed, err := mastercf.Read(strings.NewReader("x unix - - - - - "+c.value), "command", mastercf.Options{})
+	if err != nil {
+		return err
+	}
+	s.Args, s.RawArgs, s.Overrides = changed[0].Args, changed[0].RawArgs, changed[0].Overrides
+	return nil
+}
+
+// setOverride adds, changes or removes an option -o of an entry.
+func (p *postconf) setOverride(s *mastercf.Service, c *change) error {
+	var args, raw []string
+	var list []mastercf.Override
+	found, next := false, 0
+	for i := 0; i < len(s.Args); i++ {
+		if s.Args[i] != "-o" || i+1 >= len(s.Args) || next >= len(s.Overrides) {
+			args, raw = append(args, s.Args[i]), append(raw, s.RawArgs[i])
+			continue
+		}
+		o := s.Overrides[next]
+		next++
+		i++
+		if o.Name == c.item {
+			if p.edit == 'X' || found {
+				continue
+			}
+			found, o.Value = true, c.value
+		}
+		args, raw, list = append(args, "-o", s.Args[i]), append(raw, "-o", s.RawArgs[i]), append(list, o)
+	}
+	if p.edit == 'e' && !found {
+		// It comes after the other options, before other arguments.
+		n := 0
+		for n < len(args) && strings.HasPrefix(args[n], "-") {
+			if args[n] == "-o" {
+				n++
+			}
+			n++
+		}
+		text := c.item + "=" + c.value
+		args, raw = slices.Insert(args, n, "-o", text), slices.Insert(raw, n, "-o", text)
+		list = append(list, mastercf.Override{Name: c.item, Value: c.value})
+	}
+	s.Args, s.RawArgs, s.Overrides = args, raw, list
+	return nil
+}
