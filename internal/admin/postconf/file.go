@@ -29,7 +29,12 @@ func rewrite(path string, change func(lines []string) ([]string, error)) error {
 		return err
 	}
 	defer tmp.Close()
-	defer os.Remove(tmp.Name()) // after the rename there is none
+	renamed := false
+	defer func() {
+		if !renamed { // later the name may be that of the next edit's file
+			os.Remove(tmp.Name())
+		}
+	}()
 	old, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -47,10 +52,14 @@ func rewrite(path string, change func(lines []string) ([]string, error)) error {
 	if bytes.Equal(text, old) {
 		return nil
 	}
-	if err := replace(path, tmp, text); err != nil {
+	if err := fill(path, tmp, text); err != nil {
 		return fmt.Errorf("write %s: %w", tmp.Name(), err)
 	}
-	return nil
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	renamed = true
+	return syncDir(filepath.Dir(path))
 }
 
 // lockedFile opens and locks the temporary file. The lock is good only while
@@ -77,8 +86,8 @@ func lockedFile(name string) (*os.File, error) {
 	}
 }
 
-// replace fills tmp and gives it the place, owner and mode of path.
-func replace(path string, tmp *os.File, text []byte) error {
+// fill writes text to tmp and gives it the owner and mode of path.
+func fill(path string, tmp *os.File, text []byte) error {
 	var st unix.Stat_t
 	if err := unix.Stat(path, &st); err != nil {
 		return err
@@ -97,13 +106,11 @@ func replace(path string, tmp *os.File, text []byte) error {
 	if err := tmp.Chmod(os.FileMode(st.Mode & 0o777)); err != nil {
 		return err
 	}
-	if err := tmp.Sync(); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(path))
+	return tmp.Sync()
+}
+
+func syncDir(path string) error {
+	dir, err := os.Open(path)
 	if err != nil {
 		return err
 	}
