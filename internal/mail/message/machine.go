@@ -135,7 +135,7 @@ func (m *Machine) Line(text []byte, more bool) {
 	if m.header && (!partial || len(m.field) > 0) && m.headerLine(text, partial) {
 		return
 	}
-	if len(m.stack) > 0 && !partial && len(text) >= 2 && text[0] == '-' && text[1] == '-' {
+	if len(m.stack) > 0 && !partial && len(text) > 2 && text[0] == '-' && text[1] == '-' {
 		m.boundaryLine(text)
 	}
 	if m.Report&EightBitBody != 0 && m.part.encoding == sevenBit && has8Bit(text) {
