@@ -54,4 +54,5 @@ type Changer interface {
 	Table
 	Writer
 	Walker
+	Commit() error // write, sync, and put in place; before Close
 }

@@ -1,0 +1,157 @@
+// Package bdb is the tables "hash" and "btree": files of Berkeley DB 5.3, as
+// Postfix and other programs of the host read and write them.
+//
+// A file is a sequence of pages. Page 0 says what the file is; a hash file has
+// one chain of pages per bucket, a btree file a tree of sorted pages; what does
+// not fit on a quarter of a page has overflow pages of its own. Files are read
+// in place. They are written as a whole, in one go, and replace the old file.
+package bdb
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"postern/internal/table"
+)
+
+// suffix is what postmap adds to the name of the source.
+const suffix = ".db"
+
+// Types returns the table types of this package.
+func Types() []table.Type {
+	return []table.Type{kind("hash", writeHash), kind("btree", writeBtree)}
+}
+
+func kind(name string, write table.Encoder) table.Type {
+	return table.Type{
+		Name: name,
+		Fold: true,
+		Open: func(path string, o *table.Opener) (table.Table, error) {
+			return table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) { return load(f, name) })
+		},
+		Create: func(path string, o *table.Opener) (table.Builder, error) {
+			return table.CreateFile(path+suffix, o, withNUL(o, write)), nil
+		},
+		Change: func(path string, o *table.Opener) (table.Changer, error) {
+			return table.ChangeFile(path+suffix, o, loadAll, withNUL(o, write))
+		},
+	}
+}
+
+// withNUL adds the trailing NUL that Postfix stores with keys and values on
+// this system, unless the administrator says otherwise (postmap -n).
+func withNUL(o *table.Opener, write table.Encoder) table.Encoder {
+	return func(path string, perm os.FileMode, list []table.Entry) error {
+		if o.Flags&table.KeyNoNUL != 0 {
+			return write(path, perm, list)
+		}
+		out := make([]table.Entry, len(list))
+		for i, e := range list {
+			out[i] = table.Entry{Key: e.Key + "\x00", Value: e.Value + "\x00"}
+		}
+		return write(path, perm, out)
+	}
+}
+
+func loadAll(f *os.File, e *table.Entries) error {
+	t, err := newDatabase(f)
+	if err != nil {
+		return err
+	}
+	return t.Walk(context.Background(), e.Load)
+}
+
+// load opens the database in f for lookups. A file of the other kind is
+// opened as what it is, as long as it is Berkeley DB.
+func load(f *os.File, want string) (table.Table, error) {
+	d, err := newDatabase(f)
+	if err != nil {
+		return nil, fmt.Errorf("open database %s: %w", f.Name(), err)
+	}
+	if got := d.kindName(); got != want {
+		return nil, fmt.Errorf("open database %s: the file is of type %s, not %s", f.Name(), got, want)
+	}
+	return d, nil
+}
+
+// A database answers lookups in one file.
+type database struct {
+	pages pages
+	meta  meta
+}
+
+func newDatabase(f *os.File) (*database, error) {
+	p, m, err := openPages(f)
+	if err != nil {
+		return nil, err
+	}
+	return &database{pages: p, meta: m}, nil
+}
+
+func (d *database) kindName() string {
+	if d.meta.hash {
+		return "hash"
+	}
+	return "btree"
+}
+
+// Lookup returns the value of key, which may be stored with or without a
+// trailing NUL.
+func (d *database) Lookup(_ context.Context, key string) (string, bool, error) {
+	done, err := d.pages.begin()
+	if err != nil {
+		return "", false, err
+	}
+	defer done()
+	for _, k := range []string{key + "\x00", key} {
+		value, found, err := d.get([]byte(k))
+		if err != nil {
+			return "", false, fmt.Errorf("%s: %w", d.pages.name(), err)
+		}
+		if found {
+			return chop(value), true, nil
+		}
+	}
+	return "", false, nil
+}
+
+func (d *database) get(key []byte) ([]byte, bool, error) {
+	if d.meta.hash {
+		return d.hashGet(key)
+	}
+	return d.treeGet(key)
+}
+
+// Walk lists the entries in the order of the file.
+func (d *database) Walk(_ context.Context, each func(key, value string) error) error {
+	done, err := d.pages.begin()
+	if err != nil {
+		return err
+	}
+	defer done()
+	visit := func(key, value []byte) error { return each(chop(key), chop(value)) }
+	if d.meta.hash {
+		err = d.hashWalk(visit)
+	} else {
+		err = d.treeWalk(visit)
+	}
+	return err
+}
+
+// Close closes the file.
+func (d *database) Close() error { return d.pages.close() }
+
+// chop ends a text at its NUL.
+func chop(b []byte) string {
+	s, _, _ := strings.Cut(string(b), "\x00")
+	return s
+}
+
+var errCorrupt = errors.New("the database is corrupt")
+
+func corrupt(page uint32, what string) error {
+	return fmt.Errorf("%w: page %d: %s", errCorrupt, page, what)
+}

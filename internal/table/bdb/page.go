@@ -1,0 +1,212 @@
+package bdb
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+
+	"postern/internal/table"
+)
+
+// Kinds of pages (Berkeley DB: dbinc/db_page.h).
+const (
+	pageHashUnsorted = 2
+	pageInternal     = 3
+	pageLeaf         = 5
+	pageOverflow     = 7
+	pageHashMeta     = 8
+	pageBtreeMeta    = 9
+	pageHash         = 13
+)
+
+const (
+	hashMagic  = 0x061561
+	btreeMagic = 0x053162
+	metaSize   = 512
+	headerSize = 26 // of a page without checksum: log position, number, previous, next, entries, free space, level, kind
+)
+
+// A meta is what page 0 says.
+type meta struct {
+	order    binary.ByteOrder
+	hash     bool
+	pageSize int
+	lastPage uint32
+
+	maxBucket, highMask, lowMask uint32
+	spares                       [32]uint32
+
+	root uint32
+}
+
+func parseMeta(b []byte) (meta, error) {
+	var m meta
+	switch {
+	case binary.LittleEndian.Uint32(b[12:]) == hashMagic || binary.LittleEndian.Uint32(b[12:]) == btreeMagic:
+		m.order = binary.LittleEndian
+	case binary.BigEndian.Uint32(b[12:]) == hashMagic || binary.BigEndian.Uint32(b[12:]) == btreeMagic:
+		m.order = binary.BigEndian
+	default:
+		return m, errors.New("not a Berkeley DB hash or btree file")
+	}
+	o := m.order
+	m.hash = o.Uint32(b[12:]) == hashMagic
+	version := o.Uint32(b[16:])
+	m.pageSize = int(o.Uint32(b[20:]))
+	m.lastPage = o.Uint32(b[32:])
+	switch {
+	case version < 8 || version > 10:
+		return m, fmt.Errorf("unsupported version %d of the Berkeley DB format", version)
+	case b[24] != 0:
+		return m, errors.New("encrypted Berkeley DB files are not supported")
+	case b[26]&1 != 0:
+		return m, errors.New("Berkeley DB files with checksums are not supported")
+	case m.pageSize < metaSize || m.pageSize > 65536 || m.pageSize&(m.pageSize-1) != 0:
+		return m, errCorrupt
+	}
+	if m.hash {
+		if b[25] != pageHashMeta || o.Uint32(b[48:])&^1 != 0 {
+			return m, errors.New("unsupported kind of Berkeley DB hash file")
+		}
+		m.maxBucket, m.highMask, m.lowMask = o.Uint32(b[72:]), o.Uint32(b[76:]), o.Uint32(b[80:])
+		for i := range m.spares {
+			m.spares[i] = o.Uint32(b[96+4*i:])
+		}
+		return m, nil
+	}
+	if b[25] != pageBtreeMeta || o.Uint32(b[48:]) != 0 {
+		return m, errors.New("unsupported kind of Berkeley DB btree file")
+	}
+	m.root = o.Uint32(b[88:])
+	return m, nil
+}
+
+// pages is where pages come from: a copy in memory of a small file, or the
+// file itself under a lock.
+type pages struct {
+	file *os.File // nil for a copy
+	path string
+	size int    // of a page
+	copy []byte // nil for a file
+}
+
+// inMemory is the size up to which a file is read into memory.
+const inMemory = 4 << 20
+
+func openPages(f *os.File) (pages, meta, error) {
+	if err := table.LockRead(f); err != nil {
+		return pages{}, meta{}, err
+	}
+	defer table.Unlock(f)
+	head := make([]byte, metaSize)
+	if _, err := f.ReadAt(head, 0); err != nil {
+		if errors.Is(err, io.EOF) {
+			err = errors.New("the file is too short for a database")
+		}
+		return pages{}, meta{}, err
+	}
+	m, err := parseMeta(head)
+	if err != nil {
+		return pages{}, m, err
+	}
+	st, err := f.Stat()
+	if err != nil {
+		return pages{}, m, err
+	}
+	m.lastPage = uint32(min(st.Size()/int64(m.pageSize), 1<<32-1)) // whatever the file says
+	p := pages{file: f, path: f.Name(), size: m.pageSize}
+	if st.Size() > inMemory {
+		return p, m, nil
+	}
+	p.copy = make([]byte, st.Size())
+	if _, err := io.ReadFull(io.NewSectionReader(f, 0, st.Size()), p.copy); err != nil {
+		return p, m, err
+	}
+	return p, m, nil
+}
+
+func (p *pages) name() string { return p.path }
+
+// begin keeps writers out until done is called.
+func (p *pages) begin() (done func(), err error) {
+	if p.copy != nil {
+		return func() {}, nil
+	}
+	if err := table.LockRead(p.file); err != nil {
+		return nil, err
+	}
+	return func() { table.Unlock(p.file) }, nil
+}
+
+func (p *pages) close() error { return p.file.Close() }
+
+// A page is one page; its numbers are in the byte order of the file.
+type page struct {
+	b      []byte
+	number uint32
+	order  binary.ByteOrder
+}
+
+func (d *database) page(n uint32) (page, error) {
+	size := int64(d.pages.size)
+	pg := page{number: n, order: d.meta.order}
+	if c := d.pages.copy; c != nil {
+		end := (int64(n) + 1) * size
+		if n == 0 || end > int64(len(c)) {
+			return pg, corrupt(n, "no such page")
+		}
+		pg.b = c[end-size : end]
+		return pg, nil
+	}
+	pg.b = make([]byte, size)
+	if _, err := d.pages.file.ReadAt(pg.b, int64(n)*size); err != nil {
+		if errors.Is(err, io.EOF) {
+			return pg, corrupt(n, "no such page")
+		}
+		return pg, err
+	}
+	return pg, nil
+}
+
+func (p page) next() uint32 { return p.order.Uint32(p.b[16:]) }
+func (p page) entries() int { return int(p.order.Uint16(p.b[20:])) }
+func (p page) kind() byte   { return p.b[25] }
+
+// offset returns where item i begins.
+func (p page) offset(i int) (int, error) {
+	at := headerSize + 2*i
+	if i < 0 || i >= p.entries() || at+2 > len(p.b) {
+		return 0, corrupt(p.number, "no such item")
+	}
+	off := int(p.order.Uint16(p.b[at:]))
+	if off < headerSize || off >= len(p.b) {
+		return 0, corrupt(p.number, "item outside of the page")
+	}
+	return off, nil
+}
+
+// maxItem bounds what is read from overflow pages for one item.
+const maxItem = 64 << 20
+
+// overflow returns the item of size octets that begins on page n.
+func (d *database) overflow(n, size uint32) ([]byte, error) {
+	if size > maxItem {
+		return nil, corrupt(n, "item is too large")
+	}
+	var out []byte
+	for uint32(len(out)) < size {
+		p, err := d.page(n)
+		if err != nil {
+			return nil, err
+		}
+		used := int(d.meta.order.Uint16(p.b[22:]))
+		if p.kind() != pageOverflow || used == 0 || headerSize+used > len(p.b) {
+			return nil, corrupt(n, "bad overflow page")
+		}
+		out = append(out, p.b[headerSize:headerSize+used]...)
+		n = p.next()
+	}
+	return out[:size], nil
+}
