@@ -37,7 +37,10 @@ func (m *master) takeLocks() (err error) {
 	if m.lock, err = takeLock(m.pidFile()); err != nil {
 		return err
 	}
-	m.dataLock, err = takeLock(filepath.Join(m.conf.common.DataDirectory, "master.lock"))
+	path := filepath.Join(m.conf.common.DataDirectory, "master.lock")
+	if m.dataLock, err = takeLock(path); err == nil && m.conf.owner != nil {
+		err = m.dataLock.Chown(m.conf.owner.UID, -1)
+	}
 	return err
 }
 

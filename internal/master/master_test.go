@@ -459,3 +459,27 @@ func TestBackgroundStart(t *testing.T) {
 		t.Errorf("master -w with a bad master.cf: %v, %q", err, stderr.String())
 	}
 }
+
+// TestStandAlone talks to a service over standard input and output, as
+// "sendmail -bs" does.
+func TestStandAlone(t *testing.T) {
+	r := newRig(t, "", toyService)
+	cmd := exec.Command(filepath.Join(r.dir, "bin/toy"), "-S", "-o", "toy_greeting=alone")
+	cmd.Env = append(os.Environ(), "MAIL_CONFIG="+filepath.Join(r.dir, "etc"))
+	cmd.Stdin = strings.NewReader("x\ny\n")
+	out, err := cmd.Output()
+	if want := fmt.Sprintf("alone %[1]d\nalone %[1]d\n", cmd.Process.Pid); err != nil || string(out) != want {
+		t.Errorf("got %q, %v, want %q", out, err, want)
+	}
+}
+
+// TestByHand refuses to run a service without a master.
+func TestByHand(t *testing.T) {
+	r := newRig(t, "", toyService)
+	cmd := exec.Command(filepath.Join(r.dir, "bin/toy"))
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	if err := cmd.Run(); err == nil || !strings.Contains(stderr.String(), "toy: fatal: do not run this command by hand") {
+		t.Errorf("%v, %q", err, stderr.String())
+	}
+}

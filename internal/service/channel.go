@@ -1,6 +1,7 @@
 package service
 
 import (
+	"errors"
 	"io"
 	"os"
 	"sync"
@@ -33,8 +34,13 @@ type channel struct {
 	file *os.File
 }
 
-// openChannel takes over ChannelFD.
+// openChannel takes over ChannelFD. A process that master did not start has
+// no socket there.
 func openChannel() (*channel, error) {
+	var st unix.Stat_t
+	if err := unix.Fstat(ChannelFD, &st); err != nil || st.Mode&unix.S_IFMT != unix.S_IFSOCK {
+		return nil, errors.New("do not run this command by hand")
+	}
 	if err := unix.SetNonblock(ChannelFD, true); err != nil {
 		return nil, err
 	}

@@ -114,7 +114,7 @@ func (s *process) watchMaster() (err error) {
 		return nil
 	}
 	if s.channel, err = openChannel(); err != nil {
-		return errors.New("do not run this command by hand")
+		return err
 	}
 	s.signals = make(chan os.Signal, 2)
 	signal.Notify(s.signals, syscall.SIGTERM, syscall.SIGINT)

@@ -77,6 +77,7 @@ func serverOf(t *testing.T, s Service, typ string, limit int) (*server, string) 
 	})
 	p := &process{service: s, log: log, channel: &channel{}, drain: make(chan struct{}), opt: &options{typ: typ}, signals: make(chan os.Signal, 1)}
 	p.common.MaxIdle = time.Hour
+	p.stress.enabled = true
 	p.env = &Env{Common: &p.common, Log: log, Limit: limit, Draining: p.drain, Stress: p.stress.on}
 	v := newServer(p)
 	path := filepath.Join(t.TempDir(), "socket")
@@ -217,7 +218,6 @@ func TestRunner(t *testing.T) {
 
 func TestSessionLimitAndStress(t *testing.T) {
 	v, path := serverOf(t, &probe{serve: echo}, "unix", 1)
-	v.stress.enabled = true
 	a := dial(t, path)
 	exchange(t, a, "x")
 	if !v.env.Stress() {
