@@ -74,7 +74,7 @@ func commands() []command {
 	}
 }
 
-// parameters lists who declares main.cf parameters, besides nobody else.
+// parameters lists who declares main.cf parameters.
 func parameters() []func(*param.Set) {
 	common := &param.Common{}
 	list := []func(*param.Set){common.Params, master.Params, postfix.Params, postlock.Params, new(sendmail.Config).Params}

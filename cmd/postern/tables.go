@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"postern/internal/table"
+	"postern/internal/table/bdb"
 	"postern/internal/table/cidr"
 	"postern/internal/table/combine"
 	"postern/internal/table/inline"
@@ -22,6 +23,7 @@ func tables() []table.Type {
 			static.Type(),
 			texthash.Type(),
 		},
+		bdb.Types(),
 		combine.Types(),
 		network.Types(),
 		system.Types(),
