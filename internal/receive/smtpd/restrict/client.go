@@ -1,0 +1,86 @@
+package restrict
+
+import (
+	"net/netip"
+)
+
+func permitMynetworks(v *eval, it *item) Verdict {
+	ok, err := v.myNetworks.Match(v.ctx, v.s.ClientName, v.s.ClientAddr)
+	if err != nil {
+		v.env.Log.Warningf("%s: %v", it.name, err)
+		return v.tableTrouble(it.name)
+	}
+	if ok {
+		return permit()
+	}
+	return Verdict{}
+}
+
+// tableTrouble is the verdict of a permit that could not look: what would have
+// been permitted must not be refused for good.
+func (v *eval) tableTrouble(string) Verdict {
+	return Verdict{Kind: DeferIfReject, Reply: reply(451, "4.3.0",
+		rejected(v.subject(v.list.about), v.list.about, "Temporary lookup failure")), fault: true}
+}
+
+func permitInetInterfaces(v *eval, _ *item) Verdict {
+	a, err := netip.ParseAddr(v.s.ClientAddr)
+	if err == nil && v.env.Own != nil && v.env.Own(a.Unmap()) {
+		return permit()
+	}
+	return Verdict{}
+}
+
+func permitSASLAuthenticated(v *eval, _ *item) Verdict {
+	if v.s.SASLEnabled && v.s.SASLUsername != "" {
+		return permit()
+	}
+	return Verdict{}
+}
+
+func permitTLSAllClientcerts(v *eval, _ *item) Verdict {
+	if v.s.TLS != nil && v.s.TLS.Trusted {
+		return permit()
+	}
+	return Verdict{}
+}
+
+// permitTLSClientcerts permits clients whose certificate or public key has a
+// fingerprint listed in relay_clientcerts.
+func permitTLSClientcerts(v *eval, it *item) Verdict {
+	if v.s.TLS == nil || v.s.TLS.Peer == nil {
+		return Verdict{}
+	}
+	for _, print := range [...]string{v.s.TLS.CertFingerprint, v.s.TLS.KeyFingerprint} {
+		_, found, err := v.relayCerts.Lookup(v.ctx, print)
+		if err != nil {
+			return v.tableTrouble(it.name)
+		}
+		if found {
+			return permit()
+		}
+	}
+	return Verdict{}
+}
+
+func rejectUnknownClient(v *eval, _ *item) Verdict {
+	if v.s.ClientName != "unknown" {
+		return Verdict{}
+	}
+	code := 450
+	if v.s.NameStatus >= NamePerm {
+		code = v.UnknownClient
+	}
+	return reject(code, "4.7.25", "Client host rejected: cannot find your hostname, ["+v.s.ClientAddr+"]")
+}
+
+func rejectUnknownReverseClient(v *eval, _ *item) Verdict {
+	if v.s.ReverseName != "unknown" {
+		return Verdict{}
+	}
+	code := 450
+	if v.s.ReverseStatus >= NamePerm {
+		code = v.UnknownClient
+	}
+	return reject(code, "4.7.1", "Client host rejected: cannot find your reverse hostname, ["+v.s.ClientAddr+"]")
+}

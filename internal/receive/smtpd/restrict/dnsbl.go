@@ -1,0 +1,340 @@
+package restrict
+
+import (
+	"fmt"
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"postern/internal/base/macro"
+	"postern/internal/base/netaddr"
+	"postern/internal/mail/address"
+	"postern/internal/protocol/dns"
+	"postern/internal/protocol/smtp"
+)
+
+// An rblSite is a DNS list with a filter on what it answers: "d" or
+// "d=127.0.0.[1;4..6].8".
+type rblSite struct {
+	domain string
+	filter []octetRange // by octet; nil takes any answer
+}
+
+// An octetRange is the values that one octet may have.
+type octetRange [][2]int
+
+func parseRBLSite(arg string) (*rblSite, error) {
+	domain, filter, ok := strings.Cut(arg, "=")
+	if domain == "" {
+		return nil, fmt.Errorf("bad DNS list %q", arg)
+	}
+	site := &rblSite{domain: bareHost(domain)}
+	if !ok {
+		return site, nil
+	}
+	parts, err := splitOctets(filter)
+	if err != nil {
+		return nil, fmt.Errorf("bad DNS list filter %q: %w", filter, err)
+	}
+	for _, p := range parts {
+		r, err := parseOctet(p)
+		if err != nil {
+			return nil, fmt.Errorf("bad DNS list filter %q: %w", filter, err)
+		}
+		site.filter = append(site.filter, r)
+	}
+	return site, nil
+}
+
+// splitOctets splits at the dots that are not inside brackets.
+func splitOctets(s string) ([]string, error) {
+	var parts []string
+	start, inside := 0, false
+	for i := 0; i <= len(s); i++ {
+		switch {
+		case i == len(s) || s[i] == '.' && !inside:
+			parts = append(parts, s[start:i])
+			start = i + 1
+		case s[i] == '[':
+			inside = true
+		case s[i] == ']':
+			inside = false
+		}
+	}
+	if len(parts) != 4 {
+		return nil, fmt.Errorf("four octets expected")
+	}
+	return parts, nil
+}
+
+func parseOctet(s string) (octetRange, error) {
+	list := []string{s}
+	if strings.HasPrefix(s, "[") && strings.HasSuffix(s, "]") {
+		list = strings.Split(s[1:len(s)-1], ";")
+	}
+	var r octetRange
+	for _, e := range list {
+		lo, hi, ranged := strings.Cut(e, "..")
+		if !ranged {
+			hi = lo
+		}
+		a, err1 := strconv.Atoi(lo)
+		b, err2 := strconv.Atoi(hi)
+		if err1 != nil || err2 != nil || a < 0 || b > 255 || a > b {
+			return nil, fmt.Errorf("bad octet %q", e)
+		}
+		r = append(r, [2]int{a, b})
+	}
+	return r, nil
+}
+
+func (s *rblSite) matches(a netip.Addr) bool {
+	if s.filter == nil {
+		return true
+	}
+	if !a.Is4() {
+		return false
+	}
+	for i, o := range a.As4() {
+		ok := false
+		for _, r := range s.filter[i] {
+			ok = ok || int(o) >= r[0] && int(o) <= r[1]
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+// listed asks a DNS list about a query name ("1.2.0.192" or a domain).
+func (v *eval) rblListed(site *rblSite, query string) (found, retry bool) {
+	name := query + "." + site.domain
+	a := v.env.DNS.Lookup(v.ctx, name, dns.A)
+	switch a.Class {
+	case dns.OK:
+		for _, addr := range a.Addrs() {
+			if site.matches(addr.Unmap()) {
+				return true, false
+			}
+		}
+	case dns.NotFound:
+	default:
+		v.env.Log.Warningf("%s: RBL lookup error: %s", name, a.Reason)
+		return false, true
+	}
+	return false, false
+}
+
+// reversed is the query name of an address.
+func reversed(addr string) (string, bool) {
+	a, err := netip.ParseAddr(addr)
+	if err != nil {
+		return "", false
+	}
+	name := dns.ReverseName(a.Unmap())
+	name = strings.TrimSuffix(strings.TrimSuffix(name, ".ip6.arpa"), ".in-addr.arpa")
+	return name, true
+}
+
+func rejectRBLClient(v *eval, it *item) Verdict {
+	query, ok := reversed(v.s.ClientAddr)
+	if !ok {
+		return Verdict{}
+	}
+	found, _ := v.rblListed(it.rbl, query)
+	if !found {
+		return Verdict{}
+	}
+	return v.rblReply(it, query, v.s.ClientAddr, aboutClient, aboutClient)
+}
+
+// domainListed is the check of a domain against a DNS list.
+func (v *eval) domainListed(it *item, domain, what, about string) Verdict {
+	domain = bareHost(domain)
+	if domain == "" || domain == "unknown" || strings.HasPrefix(domain, "[") || netaddr.ValidAddress(domain) {
+		return Verdict{}
+	}
+	if !isASCII(domain) {
+		ascii, err := toASCII(domain)
+		if err != nil {
+			return Verdict{}
+		}
+		domain = ascii
+	}
+	if !netaddr.ValidHostname(domain) {
+		return Verdict{}
+	}
+	if found, _ := v.rblListed(it.rbl, domain); !found {
+		return Verdict{}
+	}
+	return v.rblReply(it, domain, what, about, about)
+}
+
+func rejectRHSBLClient(v *eval, it *item) Verdict {
+	return v.domainListed(it, v.s.ClientName, v.s.ClientName, aboutClient)
+}
+
+func rejectRHSBLReverseClient(v *eval, it *item) Verdict {
+	return v.domainListed(it, v.s.ReverseName, v.s.ReverseName, aboutReverse)
+}
+
+func rejectRHSBLHelo(v *eval, it *item) Verdict {
+	if !v.s.HasHelo {
+		return Verdict{}
+	}
+	return v.domainListed(it, v.s.Helo, v.s.Helo, aboutHelo)
+}
+
+func rejectRHSBLSender(v *eval, it *item) Verdict {
+	if !v.s.HasSender {
+		return Verdict{}
+	}
+	_, domain := address.Split(v.s.Sender)
+	return v.domainListed(it, domain, v.s.Sender, aboutSender)
+}
+
+func rejectRHSBLRecipient(v *eval, it *item) Verdict {
+	if !v.s.HasRecipient {
+		return Verdict{}
+	}
+	_, domain := address.Split(v.s.Recipient)
+	return v.domainListed(it, domain, v.s.Recipient, aboutRecipient)
+}
+
+func permitDNSWLClient(v *eval, it *item) Verdict {
+	query, ok := reversed(v.s.ClientAddr)
+	if !ok {
+		return Verdict{}
+	}
+	return v.allowlisted(it, query)
+}
+
+func permitRHSWLClient(v *eval, it *item) Verdict {
+	if v.s.ClientName == "unknown" {
+		return Verdict{}
+	}
+	return v.allowlisted(it, v.s.ClientName)
+}
+
+// allowlisted permits mail for which this system is responsible; it opens no
+// relay (Postfix: the same).
+func (v *eval) allowlisted(it *item, query string) Verdict {
+	found, retry := v.rblListed(it.rbl, query)
+	switch {
+	case found:
+		if v.s.HasRecipient {
+			if ok, trouble := v.authorised(); !ok {
+				return trouble
+			}
+		}
+		return permit()
+	case retry:
+		return Verdict{Kind: DeferIfReject, Reply: reply(450, "4.7.1", rejected(v.subject(aboutClient), aboutClient, "Service unavailable"))}
+	}
+	return Verdict{}
+}
+
+// rblReply makes the reply of a client, name or address on a DNS list.
+func (v *eval) rblReply(it *item, query, what, class, about string) Verdict {
+	text := v.DefaultRBLReply
+	if t, ok, err := v.rblReplies.Lookup(v.ctx, it.arg); err != nil {
+		w := reject(451, "4.3.5", "Server configuration error")
+		w.fault = true
+		return w
+	} else if ok {
+		text = t
+	}
+	reason := ""
+	if a := v.env.DNS.Lookup(v.ctx, query+"."+it.rbl.domain, dns.TXT); a.Class == dns.OK {
+		reason = a.Records[0].Text
+	}
+	x := macro.Expander{Filter: v.rblFilter, Lookup: func(name string) (string, bool, error) {
+		val, ok := v.rblMacro(name, it, what, class, reason)
+		return val, ok, nil
+	}}
+	r, err := x.Expand(text)
+	if err != nil {
+		v.env.Log.Warningf("rbl reply %q: %v", text, err)
+		return misconfigured()
+	}
+	rep, ok := smtp.ParseReply(strings.TrimSpace(r.Text))
+	if !ok || rep.Code < 400 {
+		v.env.Log.Warningf("restriction %s: reply %q does not start with a reply code", it.name, r.Text)
+		rep = smtp.NewReply(v.MapsRBL, "", r.Text)
+	}
+	status := rep.Status
+	if status == "" {
+		status = "5.7.1"
+	}
+	return reject(rep.Code, fixStatus(status, about), rep.Text())
+}
+
+// rblMacro is the value of a macro in a DNS list's reply.
+func (v *eval) rblMacro(name string, it *item, what, class, reason string) (string, bool) {
+	switch name {
+	case "rbl_code":
+		return strconv.Itoa(v.MapsRBL), true
+	case "rbl_domain":
+		return it.rbl.domain, true
+	case "rbl_reason", "rbl_txt":
+		return reason, true
+	case "rbl_what":
+		return what, true
+	case "rbl_class":
+		return class, true
+	}
+	return v.s.macro(name)
+}
+
+// macro is the value of an attribute of the session in reply templates.
+func (s *Subject) macro(name string) (string, bool) {
+	senderLocal, senderDomain := address.Split(s.Sender)
+	rcptLocal, rcptDomain := address.Split(s.Recipient)
+	values := map[string]string{
+		"client": s.ClientName + "[" + s.ClientAddr + "]", "client_address": s.ClientAddr, "client_name": s.ClientName,
+		"client_port": s.ClientPort, "reverse_client_name": s.ReverseName, "server_address": s.ServerAddr,
+		"server_port": s.ServerPort, "helo_name": s.Helo, "sender": s.Sender, "sender_name": senderLocal,
+		"sender_domain": senderDomain, "recipient": s.Recipient, "recipient_name": rcptLocal, "recipient_domain": rcptDomain,
+		"sasl_username": s.SASLUsername, "sasl_method": s.SASLMethod, "sasl_sender": s.SASLSender,
+	}
+	val, ok := values[name]
+	if name == "sender" && s.HasSender && s.Sender == "" {
+		val = "<>"
+	}
+	return val, ok
+}
+
+// unescape reads the backslash sequences of a C string.
+func unescape(s string) (string, error) {
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		if s[i] != '\\' {
+			b.WriteByte(s[i])
+			continue
+		}
+		i++
+		if i == len(s) {
+			return "", fmt.Errorf("backslash at the end of %q", s)
+		}
+		switch c := s[i]; c {
+		case 'n':
+			b.WriteByte('\n')
+		case 't':
+			b.WriteByte('\t')
+		case 'r':
+			b.WriteByte('\r')
+		case '0', '1', '2', '3', '4', '5', '6', '7':
+			n, j := 0, i
+			for j < len(s) && j < i+3 && s[j] >= '0' && s[j] <= '7' {
+				n = n*8 + int(s[j]-'0')
+				j++
+			}
+			b.WriteByte(byte(n))
+			i = j - 1
+		default:
+			b.WriteByte(c)
+		}
+	}
+	return b.String(), nil
+}

@@ -1,0 +1,151 @@
+package restrict
+
+import (
+	"strings"
+
+	"postern/internal/mail/address"
+	"postern/internal/protocol/dns"
+)
+
+// A hostKind says which hosts of a domain a check_*_access looks at.
+type hostKind uint8
+
+const (
+	hostA  hostKind = iota // its own addresses
+	hostMX                 // its mail exchangers
+	hostNS                 // its name servers
+)
+
+func (k hostKind) String() string { return [...]string{"address", "MX", "NS"}[k] }
+
+type checkFunc = func(v *eval, it *item) Verdict
+
+func checkClientServer(k hostKind) checkFunc {
+	return func(v *eval, it *item) Verdict {
+		if v.s.ClientName == "unknown" {
+			return Verdict{}
+		}
+		return v.serverAccess(it, k, v.s.ClientName, v.subject(aboutClient), aboutClient)
+	}
+}
+
+func checkReverseServer(k hostKind) checkFunc {
+	return func(v *eval, it *item) Verdict {
+		if v.s.ReverseName == "unknown" {
+			return Verdict{}
+		}
+		return v.serverAccess(it, k, v.s.ReverseName, v.s.ReverseName, aboutReverse)
+	}
+}
+
+func checkHeloServer(k hostKind) checkFunc {
+	return func(v *eval, it *item) Verdict {
+		if !v.s.HasHelo {
+			return Verdict{}
+		}
+		return v.serverAccess(it, k, v.s.Helo, v.s.Helo, aboutHelo)
+	}
+}
+
+func checkSenderServer(k hostKind) checkFunc {
+	return func(v *eval, it *item) Verdict {
+		if !v.s.HasSender || v.s.Sender == "" {
+			return Verdict{}
+		}
+		_, domain := address.Split(v.s.Sender)
+		return v.serverAccess(it, k, domain, v.s.Sender, aboutSender)
+	}
+}
+
+func checkRecipientServer(k hostKind) checkFunc {
+	return func(v *eval, it *item) Verdict {
+		if !v.s.HasRecipient || v.s.Recipient == "" {
+			return Verdict{}
+		}
+		_, domain := address.Split(v.s.Recipient)
+		return v.serverAccess(it, k, domain, v.s.Recipient, aboutRecipient)
+	}
+}
+
+// Bounds of what one check looks up.
+const (
+	maxServers = 20
+	maxAddrs   = 100
+)
+
+// serverAccess looks for the names and addresses of hosts that a domain names:
+// the first one in the table decides. Hosts that cannot be found now are passed
+// over with a warning (Postfix: the same).
+func (v *eval) serverAccess(it *item, k hostKind, domain, what, about string) Verdict {
+	domain = bareHost(domain)
+	if strings.HasPrefix(domain, "[") {
+		w, _ := v.nameAccess(it, domain, what, about)
+		return w
+	}
+	if domain == "" || !isASCII(domain) {
+		return Verdict{}
+	}
+	addrs := 0
+	for _, host := range v.hosts(k, domain, it) {
+		if k != hostA {
+			if w, found := v.nameAccess(it, host, what, about); found {
+				return w
+			}
+		}
+		a := dns.Addresses(v.ctx, v.env.DNS, host, dns.A, dns.AAAA)
+		if a.Class != dns.OK {
+			v.env.Log.Warningf("Unable to look up %s host %s for %s %s: %s", k, host, about, what, a.Reason)
+			continue
+		}
+		for _, addr := range a.Addrs() {
+			if addrs++; addrs > maxAddrs {
+				return Verdict{}
+			}
+			if w, found := v.addrAccess(it, addr.Unmap().String(), what, about); found {
+				return w
+			}
+		}
+	}
+	return Verdict{}
+}
+
+// hosts lists the hosts of a domain.
+func (v *eval) hosts(k hostKind, domain string, it *item) []string {
+	if k == hostA {
+		return []string{domain}
+	}
+	t := dns.MX
+	if k == hostNS {
+		t = dns.NS
+	}
+	a := v.env.DNS.Lookup(v.ctx, domain, t)
+	// The name servers of a name are those of the zone that it is in.
+	for k == hostNS && a.Class == dns.NotFound {
+		_, parent, ok := strings.Cut(domain, ".")
+		if !ok {
+			break
+		}
+		domain = parent
+		a = v.env.DNS.Lookup(v.ctx, domain, t)
+	}
+	switch a.Class {
+	case dns.OK:
+	case dns.NotFound:
+		if k == hostMX {
+			return []string{domain}
+		}
+		return nil
+	case dns.NullMX:
+		return nil
+	default:
+		v.env.Log.Warningf("Unable to look up %s host for %s: %s", k, domain, a.Reason)
+		return nil
+	}
+	var hosts []string
+	for i := range a.Records {
+		if len(hosts) < maxServers {
+			hosts = append(hosts, a.Records[i].Host)
+		}
+	}
+	return hosts
+}
