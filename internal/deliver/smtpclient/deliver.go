@@ -204,7 +204,7 @@ func (d *delivering) visit(list []place) {
 	for i := 0; i < len(list) && len(d.rcpts) > 0; i++ {
 		last := i == len(list)-1 || i+1 == conf.MXAddressLimit
 		p := list[i]
-		policy, err := d.client.tlsPolicy(d.ctx, d.nexthop, p)
+		policy, err := d.policy(p)
 		if err != nil {
 			d.why = dsn.Make("4.7.5", err.Error())
 			d.req.Log.Warningf("TLS policy lookup for %s/%s: %v", d.nexthop, p.host, err)
@@ -283,7 +283,7 @@ func (d *delivering) reuse(list []place, best uint32, sessions *int) []place {
 		return list
 	}
 	for len(list) > 0 && len(d.rcpts) > 0 {
-		policy, err := d.client.tlsPolicy(d.ctx, d.nexthop, list[0])
+		policy, err := d.policy(list[0])
 		if err != nil {
 			return list
 		}

@@ -72,7 +72,7 @@ func (c *Client) parseDestination(text string) (destination, error) {
 	}
 	d.port = c.port
 	if service != "" {
-		port, err := lookupPort(service)
+		port, err := c.lookupPort(service)
 		if err != nil {
 			return d, err
 		}
@@ -89,11 +89,14 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 }
 
 // lookupPort reads a port number or the name of a service.
-func lookupPort(service string) (int, error) {
+func (c *Client) lookupPort(service string) (int, error) {
 	if n, err := strconv.Atoi(service); err == nil {
 		if n <= 0 || n > 65535 {
 			return 0, fmt.Errorf("bad network port: %.100s", service)
 		}
+		return n, nil
+	}
+	if n, ok := c.ports[strings.ToLower(service)]; ok {
 		return n, nil
 	}
 	n, err := net.LookupPort("tcp", service)
@@ -103,15 +106,31 @@ func lookupPort(service string) (int, error) {
 	return n, nil
 }
 
+// knownPorts reads known_tcp_ports, "name=…=number, …".
+func knownPorts(list string) (map[string]int, error) {
+	ports := map[string]int{}
+	for _, item := range param.Split(list) {
+		names := strings.Split(item, "=")
+		n, err := strconv.Atoi(names[len(names)-1])
+		if err != nil || len(names) < 2 || n <= 0 || n > 65535 {
+			return nil, fmt.Errorf("known_tcp_ports: %q is not name=number", item)
+		}
+		for _, name := range names[:len(names)-1] {
+			ports[strings.ToLower(name)] = n
+		}
+	}
+	return ports, nil
+}
+
 // defaultPort is the port of destinations without one. Postfix: lmtp_tcp_port
-// counts only where /etc/services does not know lmtp.
+// counts only where the service lmtp is not known.
 func (c *Client) defaultPort() (int, error) {
 	if c.proto == LMTP {
-		if n, err := net.LookupPort("tcp", "lmtp"); err == nil {
+		if n, err := c.lookupPort("lmtp"); err == nil {
 			return n, nil
 		}
 	}
-	return lookupPort(c.config.TCPPort)
+	return c.lookupPort(c.config.TCPPort)
 }
 
 // splitNexthop takes a list of destinations apart.

@@ -78,6 +78,9 @@ type Config struct {
 	SASL            SASLConfig
 	TLS             TLSConfig
 	AppendDefaultCA bool
+	TLSRequired     bool   // the header field "TLS-Required: no" counts
+	KnownPorts      string // service names that need no /etc/services
+	SRVLookup       string
 	MinimalBackoff  time.Duration
 
 	// What this client cannot do yet; Open refuses a value that asks for it.
@@ -176,6 +179,11 @@ func (c *Config) shared(s *param.Set) {
 	s.Str(&c.RelayHost, "relayhost", "")
 	s.Time(&c.MinimalBackoff, "minimal_backoff_time", "300s", param.Min(1))
 	s.Bool(&c.AppendDefaultCA, "tls_append_default_CA", false)
+	s.Bool(&c.TLSRequired, "tls_required_enable", true)
+	s.Str(&c.KnownPorts, "known_tcp_ports", "lmtp=24, smtp=25, smtps=submissions=465, submission=587")
+	s.Str(&c.SRVLookup, "use_srv_lookup", "")
+	s.Bool(new(bool), "ignore_srv_lookup_error", false)
+	s.Bool(new(bool), "allow_srv_lookup_fallback", false)
 	s.Str(new(string), "fallback_relay", "")
 	s.Str(&c.BestMXTransport, "best_mx_transport", "")
 	s.Bool(&c.IgnoreMXError, "ignore_mx_lookup_error", false)

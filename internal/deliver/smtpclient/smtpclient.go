@@ -55,7 +55,8 @@ type Client struct {
 	config Config
 	env    *service.Env
 
-	port          int // of destinations that name none
+	ports         map[string]int // known_tcp_ports
+	port          int            // of destinations that name none
 	families      netaddr.Families
 	own           []netip.Addr // addresses at which mail comes back to this host
 	interfaces    []netip.Addr // inet_interfaces
@@ -142,6 +143,9 @@ func (c *Client) refuseUnknown() error {
 	if c.config.BestMXTransport != "" {
 		return errors.New("parameter best_mx_transport is not supported")
 	}
+	if c.config.SRVLookup != "" {
+		return errors.New("parameter use_srv_lookup is not supported")
+	}
 	if c.config.TLS.PerSite != "" {
 		return fmt.Errorf("parameter %s is obsolete; use %s", c.param("smtp_tls_per_site", "lmtp_tls_per_site"),
 			c.param("smtp_tls_policy_maps", "lmtp_tls_policy_maps"))
@@ -174,6 +178,9 @@ func (c *Client) readWords() (err error) {
 		if err := c.argument(w); err != nil {
 			return err
 		}
+	}
+	if c.ports, err = knownPorts(conf.KnownPorts); err != nil {
+		return err
 	}
 	c.port, err = c.defaultPort()
 	return err

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"postern/internal/config/param"
+	"postern/internal/ipc/delivery"
 	"postern/internal/mail/dsn"
 	"postern/internal/protocol/starttls"
 )
@@ -100,6 +101,20 @@ func (c *Client) relayTLS(want, got starttls.Level) string {
 		return want.String()
 	}
 	return want.String() + ":" + got.String()
+}
+
+// policy returns what is wanted of a place for the message. One that says
+// "TLS-Required: no" (RFC 8689) goes to whoever takes it.
+func (d *delivering) policy(at place) (tlsPolicy, error) {
+	p, err := d.client.tlsPolicy(d.ctx, d.nexthop, at)
+	least := levelMay
+	if d.client.config.TLS.WrapperMode {
+		least = starttls.Encrypt
+	}
+	if err == nil && p.level > least && d.client.config.TLSRequired && d.req.SendOpts&delivery.SendTLSNotReq != 0 {
+		p.level, p.Level = least, least
+	}
+	return p, err
 }
 
 // tlsPolicy returns the policy for a place of a next hop.

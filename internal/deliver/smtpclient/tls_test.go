@@ -201,3 +201,28 @@ func TestSASL(t *testing.T) {
 		})
 	}
 }
+
+// TestTLSNotRequired sends a message that says so without TLS.
+func TestTLSNotRequired(t *testing.T) {
+	change := func(r *delivery.Request) { r.SendOpts = delivery.SendTLSNotReq }
+	_, log := one(t, "smtp_tls_security_level = encrypt", offers()+take, message1, change)
+	if len(log) != 1 || !strings.Contains(log[0], "tls=may:none, dsn=2.0.0, status=sent") {
+		t.Errorf("got %q", log)
+	}
+	_, log = one(t, "smtp_tls_security_level = encrypt\ntls_required_enable = no", offers()+"C: QUIT", message1, change)
+	if len(log) != 1 || !strings.Contains(log[0], "status=deferred (TLS is required") {
+		t.Errorf("got %q", log)
+	}
+}
+
+func TestKnownPorts(t *testing.T) {
+	ports, err := knownPorts("a=b=1, c=2")
+	if err != nil || ports["a"] != 1 || ports["b"] != 1 || ports["c"] != 2 {
+		t.Errorf("got %v, %v", ports, err)
+	}
+	for _, bad := range []string{"a", "=", "a=0", "a=x"} {
+		if _, err := knownPorts(bad); err == nil {
+			t.Errorf("%q: no error", bad)
+		}
+	}
+}
