@@ -236,14 +236,14 @@ func (m *Machine) endHeader() {
 	if part.composite() && part.encoded && m.Report&EncodingDomain != 0 {
 		m.report(EncodingDomain, part.encodingText)
 	}
-	if part.kind == attached && !m.nested() {
+	if part.kind == attached && !m.nested(nil) {
 		m.header, m.section, m.part = true, Nested, content{}
 	}
 }
 
-func (m *Machine) nested() bool {
+func (m *Machine) nested(field []byte) bool {
 	if len(m.stack) >= m.NestingLimit && m.NestingLimit > 0 {
-		m.report(TooNested, nil)
+		m.report(TooNested, field)
 		return true
 	}
 	return false
@@ -252,7 +252,7 @@ func (m *Machine) nested() bool {
 // push enters a multipart body. Postfix: as soon as its boundary is known,
 // whatever else the header says.
 func (m *Machine) push(text []byte, digest bool) {
-	if m.nested() {
+	if m.nested(m.field) {
 		return
 	}
 	n := len(m.stack)

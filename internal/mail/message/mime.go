@@ -24,19 +24,29 @@ type encoding int
 const (
 	sevenBit encoding = iota
 	eightBit
+	asciiOnly // base64, quoted-printable; whether it is kept to is not looked at
 )
 
 func (c *content) composite() bool { return c.kind != leaf }
 
+// transferEncoding takes the value of Content-Transfer-Encoding (RFC 2045
+// section 6.1). An unknown encoding changes nothing.
 func (c *content) transferEncoding(value []byte) {
-	word := func(s string) bool { return len(value) == len(s) && equalFold(s, value) }
-	c.encoded = word("base64") || word("quoted-printable")
-	if word("8bit") || word("binary") {
-		c.encoding = eightBit
-	} else {
-		c.encoding = sevenBit
+	s := scanner{rest: value}
+	got := s.token()
+	for _, e := range [...]struct {
+		name     string
+		encoding encoding
+		encoded  bool
+	}{
+		{"7bit", sevenBit, false}, {"8bit", eightBit, false}, {"binary", eightBit, false},
+		{"base64", asciiOnly, true}, {"quoted-printable", asciiOnly, true},
+	} {
+		if len(got) == len(e.name) && equalFold(e.name, got) {
+			c.encoding, c.encoded = e.encoding, e.encoded
+			c.encodingText = append(c.encodingText[:0], value...)
+		}
 	}
-	c.encodingText = append(c.encodingText[:0], value...)
 }
 
 // contentType takes "type/subtype; name=value; …" (RFC 2045 section 5.1).

@@ -111,28 +111,37 @@ func (t *transaction) origin(e *event.ContentAction) {
 	e.SASLMethod, e.SASLUser, e.SASLSender = t.attrs[attrSASLMethod], t.attrs[attrSASLUser], t.attrs[attrSASLSender]
 }
 
-// mimeError refuses a message for its form.
+// mimeError logs what is wrong with the form of the message.
 func (t *transaction) mimeError(p message.Problem, text []byte) {
-	if t.problems == 0 && t.errs&(ipc.StatusContent|ipc.StatusDefer) == 0 {
-		status, reason := p.Detail()
-		t.reason = status + " " + reason
-		t.errs |= ipc.StatusContent
-		const shown = 100
-		if len(text) > shown {
-			text = text[:shown]
-		}
-		rcpt := "unknown"
-		if t.seenRcpt {
-			rcpt = t.logAddress(t.rcpt)
-		}
-		origin := t.attrs[attrLogOrigin]
-		if origin == "" {
-			origin = originLocal
-		}
-		t.s.log.Event(&event.MIMEError{
-			QueueID: t.id, Problem: reason, Content: string(text), Origin: origin,
-			Sender: t.logAddress(t.sender), Recipient: rcpt,
-		})
-	}
 	t.problems |= p
+	if !t.ok() {
+		return
+	}
+	const shown = 100
+	if len(text) > shown {
+		text = text[:shown]
+	}
+	_, problem := p.Detail()
+	e := &event.MIMEError{
+		QueueID: t.id, Problem: problem, Content: string(text), Origin: t.attrs[attrLogOrigin],
+		Sender: t.logAddress(t.sender), Recipient: "unknown",
+	}
+	if e.Origin == "" {
+		e.Origin = originLocal
+	}
+	if t.seenRcpt {
+		e.Recipient = t.logAddress(t.rcpt)
+	}
+	t.s.log.Event(e)
+}
+
+// refuseForm refuses a message for its form; of several problems the gravest
+// is told.
+func (t *transaction) refuseForm() {
+	if t.problems == 0 || t.errs&(ipc.StatusContent|ipc.StatusDefer) != 0 {
+		return
+	}
+	status, text := t.problems.Detail()
+	t.reason = status + " " + text
+	t.errs |= ipc.StatusContent
 }

@@ -60,6 +60,8 @@ type Server struct {
 	drop       dropped
 	fromFormat fromFormat
 	atHeadEnd  headEnd
+	rejected   []byte // message_reject_characters
+	stripped   []byte // message_strip_characters
 
 	messages sync.Pool // of *transaction
 }

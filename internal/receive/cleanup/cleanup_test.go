@@ -390,3 +390,28 @@ func TestFailedSync(t *testing.T) {
 		t.Error("the file is still there")
 	}
 }
+
+func TestUnescape(t *testing.T) {
+	for in, want := range map[string]string{
+		``: "", `ab`: "ab", `\000x`: "\x00x", `\12\7z`: "\n\az", `\r\n\\`: "\r\n\\", `\q\`: `q\`, `\377`: "\xff",
+	} {
+		if got := string(unescape(in)); got != want {
+			t.Errorf("unescape(%q) = %q, want %q", in, got, want)
+		}
+	}
+}
+
+func TestOctets(t *testing.T) {
+	in := newInstance(t, "message_strip_characters = \\000x\nmessage_reject_characters = \\001\n")
+	id, status, _ := in.send(mail{flags: smtpClient, content: "A: axb\n\n\x00ax\rb\x00\n"})
+	if got := in.records(queue.Incoming, id); status != 0 || !strings.Contains(got, "N A: ab\n") || !strings.Contains(got, "N a b\nX") {
+		t.Errorf("status %d, file\n%s", status, got)
+	}
+	if id, status, reason := in.send(mail{flags: smtpClient, content: "A: b\n\n\x01"}); status != ipc.StatusContent || reason != "5.7.1 disallowed character" {
+		t.Errorf("%s: status %d %q", id, status, reason)
+	}
+	// Mail from inside is left alone.
+	if _, status, _ := in.send(mail{flags: ipc.MaskInternal, content: "A: b\n\n\x01"}); status != 0 {
+		t.Errorf("status %d", status)
+	}
+}

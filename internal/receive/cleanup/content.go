@@ -65,6 +65,7 @@ func (t *transaction) contentRecord(typ record.Type, data []byte) {
 			t.machine.Line(nil, false)
 		}
 		t.machine.End()
+		t.refuseForm()
 		t.contentEnd = t.w.Offset()
 		t.beginExtracted()
 	default:
@@ -74,24 +75,35 @@ func (t *transaction) contentRecord(typ record.Type, data []byte) {
 
 // filterOctets replaces or removes the octets that the configuration names.
 func (t *transaction) filterOctets(data []byte) (_ []byte, refused bool) {
-	c := &t.s.config
-	if c.ReplaceStrayCRLF {
+	if t.s.config.ReplaceStrayCRLF {
 		data = t.spaceForCRLF(data)
 	}
-	if c.RejectCharacters != "" && t.checking && bytes.ContainsAny(data, c.RejectCharacters) {
+	if !t.checking {
+		return data, false
+	}
+	if r := t.s.rejected; len(r) > 0 && containsAny(data, r) {
 		t.act(anyContext, data, check.Result{Action: check.Reject, Text: "disallowed character"})
 		return nil, true
 	}
-	if c.StripCharacters != "" && bytes.ContainsAny(data, c.StripCharacters) {
-		t.octets = t.octets[:0]
+	if s := t.s.stripped; len(s) > 0 && containsAny(data, s) {
+		keep := t.octets[:0] // may be data itself
 		for _, b := range data {
-			if bytes.IndexByte([]byte(c.StripCharacters), b) < 0 {
-				t.octets = append(t.octets, b)
+			if bytes.IndexByte(s, b) < 0 {
+				keep = append(keep, b)
 			}
 		}
-		data = t.octets
+		t.octets, data = keep, keep
 	}
 	return data, false
+}
+
+func containsAny(data, set []byte) bool {
+	for _, b := range set {
+		if bytes.IndexByte(data, b) >= 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // spaceForCRLF puts a space in the place of each stray CR and LF: no other

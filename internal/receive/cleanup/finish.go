@@ -97,6 +97,9 @@ func (t *transaction) bounceAll() bool {
 		err = t.bounceRecipients(res)
 	}
 	if err == nil {
+		if t.errs&ipc.StatusContent != 0 {
+			t.retFlags = retHeaders // Postfix: bad content is not sent back
+		}
 		err = t.s.bounce.Flush(t.bounded(), t.bounceMessage(), bounce.FlagClean)
 	}
 	if err != nil {
@@ -107,6 +110,9 @@ func (t *transaction) bounceAll() bool {
 	t.errs = 0
 	return true
 }
+
+// retHeaders is RET=HDRS (RFC 3461).
+const retHeaders = 2
 
 // completeFile makes a file of what was written before it became too large, so
 // that the notice can quote it.

@@ -106,8 +106,23 @@ func quoteString(s string) string {
 	return b.String()
 }
 
-// quoteComment makes s fit between parentheses.
+// quoteComment makes s fit between parentheses; those that match stay as they
+// are.
 func quoteComment(s string) string {
+	open := 0
+	for i := 0; i < len(s) && open >= 0; i++ {
+		switch s[i] {
+		case '(':
+			open++
+		case ')':
+			open--
+		case '\\':
+			open = -1
+		}
+	}
+	if open == 0 {
+		return s
+	}
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; c == '(' || c == ')' || c == '\\' {

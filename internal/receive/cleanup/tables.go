@@ -239,6 +239,7 @@ func (s *Server) parseChoices() error {
 			s.drop.names = append(s.drop.names, strings.ToLower(word))
 		}
 	}
+	s.rejected, s.stripped = unescape(c.RejectCharacters), unescape(c.StripCharacters)
 	switch strings.ToLower(c.HeaderFromFormat) {
 	case "standard":
 		s.fromFormat = fromStandard
@@ -262,4 +263,36 @@ func (s *Server) parseChoices() error {
 		c.UndisclosedRecipients = ""
 	}
 	return nil
+}
+
+// unescape resolves the escapes of C in a set of octets: \a \b \f \n \r \t \v,
+// up to three octal digits, and a backslash before any other octet.
+func unescape(text string) []byte {
+	var set []byte
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' || i+1 == len(text) {
+			set = append(set, text[i])
+			continue
+		}
+		i++
+		if at := strings.IndexByte("abfnrtv", text[i]); at >= 0 {
+			set = append(set, "\a\b\f\n\r\t\v"[at])
+			continue
+		}
+		n := 0
+		for n < 3 && i+n < len(text) && text[i+n] >= '0' && text[i+n] <= '7' {
+			n++
+		}
+		if n == 0 {
+			set = append(set, text[i])
+			continue
+		}
+		octet := 0
+		for _, c := range text[i : i+n] {
+			octet = octet<<3 | int(c-'0')
+		}
+		set = append(set, byte(octet))
+		i += n - 1
+	}
+	return set
 }
