@@ -56,6 +56,8 @@ var (
 		{regexp.MustCompile(`"arrival_time": \d+, "message_size": \d+`), `"arrival_time": TIME, "message_size": SIZE`},
 		{regexp.MustCompile(`message_size: +\d+ +\d+ ( +\d+ +\d+) +\d+`), "message_size: SIZE OFFSET $1 SIZE"},
 		{regexp.MustCompile(`(QID\d+[*!#]?) +\d+ CTIME`), "$1 SIZE CTIME"},
+		{regexp.MustCompile(`(queued as |SMTP id )[0-9A-F]{8,}`), "${1}QID"},
+		{regexp.MustCompile(`(deferred|defer)/[0-9A-F]/`), "$1/X/"},
 		{regexp.MustCompile(`pid \d+`), "pid PID"},
 		// The words of a notice are each system's own; what it says of the message is not.
 		{regexp.MustCompile(`(?s)(This is the mail system at host [^\n]+\n).{1,800}?\n( +The mail system\n)`), "${1}(words)\n$2"},
@@ -107,9 +109,25 @@ func (m *Masker) LogLines(log string, skip ...string) []string {
 	sort.Strings(programs)
 	var lines []string
 	for _, p := range programs {
+		sortDeliveries(group[p])
 		lines = append(lines, group[p]...)
 	}
 	return lines
+}
+
+var delivery = regexp.MustCompile(`: QID\d+: to=<`)
+
+// sortDeliveries sorts each run of delivery lines: deliveries of one message
+// run side by side and end in any order.
+func sortDeliveries(lines []string) {
+	for start := 0; start < len(lines); start++ {
+		end := start
+		for end < len(lines) && delivery.MatchString(lines[end]) {
+			end++
+		}
+		sort.Strings(lines[start:end])
+		start = max(start, end-1)
+	}
 }
 
 func containsSuffix(list []string, program string) bool {
