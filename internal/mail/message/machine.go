@@ -236,23 +236,16 @@ func (m *Machine) endHeader() {
 	if part.composite() && part.encoded && m.Report&EncodingDomain != 0 {
 		m.report(EncodingDomain, part.encodingText)
 	}
-	if part.kind == attached && !m.nested(nil) {
+	if part.kind == attached {
 		m.header, m.section, m.part = true, Nested, content{}
 	}
 }
 
-func (m *Machine) nested(field []byte) bool {
-	if len(m.stack) >= m.NestingLimit && m.NestingLimit > 0 {
-		m.report(TooNested, field)
-		return true
-	}
-	return false
-}
-
 // push enters a multipart body. Postfix: as soon as its boundary is known,
-// whatever else the header says.
+// whatever else the header says; two more than the limit are let pass.
 func (m *Machine) push(text []byte, digest bool) {
-	if m.nested(m.field) {
+	if m.NestingLimit > 0 && len(m.stack) > m.NestingLimit+1 {
+		m.report(TooNested, m.field)
 		return
 	}
 	n := len(m.stack)
