@@ -33,8 +33,7 @@ func (p *postfix) start(foreground bool) int {
 		return p.fatal("Postfix integrity check failed!")
 	}
 	p.checkWarn()
-	p.log.Infof("starting the Postfix mail system")
-	p.log.Flush(time.Second)
+	p.tell("starting the Postfix mail system")
 	if foreground {
 		return p.startForeground(master)
 	}
@@ -117,7 +116,7 @@ func (p *postfix) stop() int {
 	if !running {
 		return p.fatal(notRunning)
 	}
-	p.log.Infof("stopping the Postfix mail system")
+	p.tell("stopping the Postfix mail system")
 	syscall.Kill(pid, syscall.SIGTERM)
 	for second := range stopSeconds {
 		if p.ended(time.Second) {
@@ -130,6 +129,13 @@ func (p *postfix) stop() int {
 	p.log.Warningf("stopping the Postfix mail system with force")
 	syscall.Kill(-pid, syscall.SIGKILL)
 	return command.OK
+}
+
+// tell logs what happens next, and sees to it that the line comes before those
+// of what happens: the log service itself may end.
+func (p *postfix) tell(what string) {
+	p.log.Infof("%s", what)
+	p.log.Flush(time.Second)
 }
 
 // ended waits for master to give up its lock.
@@ -149,7 +155,7 @@ func (p *postfix) abort() int {
 	if !running {
 		return p.fatal(notRunning)
 	}
-	p.log.Infof("aborting the Postfix mail system")
+	p.tell("aborting the Postfix mail system")
 	syscall.Kill(pid, syscall.SIGTERM)
 	return command.OK
 }
