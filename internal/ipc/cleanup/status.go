@@ -42,7 +42,7 @@ const (
 	// itself: the client has to keep the message.
 	MaskCannotBounce = StatusBad | StatusWrite | StatusDefer
 	// MaskIncomplete are the errors after which the queue file is not complete.
-	MaskIncomplete = StatusBad | StatusWrite | StatusSize
+	MaskIncomplete = StatusBad | StatusWrite | StatusSize | StatusDefer
 )
 
 // A Detail is how a status is told to an SMTP client and in a notice.

@@ -72,6 +72,7 @@ A log_protocol_name=ESMTP
 A notify_flags=6
 A dsn_orig_rcpt=rfc822;orig@x
 R multi@alias.example
+A dsn_orig_rcpt=rfc822;old+ext@example.com
 R old+ext@example.com
 `, content: `From: "Joe, X" <joe>
 To: list, Friends: a@b, c@host.example.com;, wietse (x (y)) @ porcupine.org

@@ -36,10 +36,10 @@ func (t *transaction) recipient(addr string) {
 		addr = t.s.common.EmptyAddressRecipient
 	}
 	addr = t.complete(rewrite.Local, addr)
+	addr = t.mapEnvelope(addr, envelopeRecipient)
 	if t.dsnOrig == "" {
 		t.dsnOrig = t.addressType(addr) + ";" + addr
 	}
-	addr = t.mapEnvelope(addr, envelopeRecipient)
 	t.needUTF8(addr, 0)
 	t.outRecipient(addr, t.origRcpt, t.dsnOrig, t.dsnNotify)
 	t.rcpt, t.seenRcpt = addr, true
@@ -84,7 +84,7 @@ func (t *transaction) mapAddress(addr string, c class) string {
 			t.s.log.Warningf("%s: %v", t.id, err)
 		})
 		if err != nil {
-			t.failed(err)
+			t.canonicalError(err)
 		}
 		addr = mapped
 	}
@@ -96,6 +96,16 @@ func (t *transaction) mapAddress(addr string, c class) string {
 		addr = mapped
 	}
 	return addr
+}
+
+// canonicalError tells of a table that cannot be asked, for which the message
+// waits, or of one that makes no sense. Postfix: then any of the addresses will do.
+func (t *transaction) canonicalError(err error) {
+	t.s.log.Warningf("%s: %v", t.id, err)
+	var e *addrmap.Error
+	if !errors.As(err, &e) || e.Temporary() {
+		t.errs |= ipc.StatusWrite
+	}
 }
 
 // needUTF8 notes what an address asks of the next hop.
