@@ -30,3 +30,9 @@ install-private: build
 	@for name in mailq newaliases; do ln -sf ../sbin/postern $(DESTDIR)/postern/bin/$$name; done
 	@chown 0:2101 $(DESTDIR)/postern/sbin/postdrop $(DESTDIR)/postern/sbin/postqueue
 	@chmod 2755 $(DESTDIR)/postern/sbin/postdrop $(DESTDIR)/postern/sbin/postqueue
+
+# bench measures Postern beside the real Postfix, in turn, and prints medians
+# and ratios. BENCH takes its options: BENCH='-only relay -rounds 1'.
+.PHONY: bench
+bench:
+	$(GO) test ./test/bench -tags bench -count=1 -timeout 120m -v $(BENCH) | grep -v -e '^=== ' -e '^ *--- '

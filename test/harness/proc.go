@@ -1,0 +1,82 @@
+package harness
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Stat returns fields of /proc/PID/stat, counted from 0 as proc(5) lists them
+// less one; empty ones when the process is gone.
+func Stat(pid int, fields ...int) []string {
+	out := make([]string, len(fields))
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return out
+	}
+	// The name, in parentheses, may have blanks: count from its end.
+	f := strings.Fields(string(b[bytes.LastIndexByte(b, ')')+1:]))
+	for n, field := range fields {
+		if k := field - 2; k >= 0 && k < len(f) {
+			out[n] = f[k]
+		}
+	}
+	return out
+}
+
+// Traced says whether a debugger is attached to a process.
+func Traced(pid int) bool {
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
+	return err == nil && !strings.Contains(string(b), "TracerPid:\t0\n")
+}
+
+// A Session is an SMTP session that is held open.
+type Session struct {
+	net.Conn
+	r *bufio.Reader
+}
+
+// Open connects and says EHLO.
+func Open(addr string) (*Session, error) {
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	s := &Session{c, bufio.NewReaderSize(c, 512)}
+	c.SetDeadline(time.Now().Add(Wait))
+	if _, err := s.Reply(); err != nil {
+		c.Close()
+		return nil, err
+	}
+	if _, err := s.Say("EHLO client.example"); err != nil {
+		c.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// Say sends a command and returns the last line of the reply.
+func (s *Session) Say(command string) (string, error) {
+	if _, err := fmt.Fprintf(s, "%s\r\n", command); err != nil {
+		return "", err
+	}
+	return s.Reply()
+}
+
+// Reply reads a reply and returns its last line.
+func (s *Session) Reply() (string, error) {
+	for {
+		line, err := s.r.ReadString('\n')
+		if err != nil {
+			return "", err
+		}
+		if len(line) < 4 || line[3] != '-' {
+			return strings.TrimRight(line, "\r\n"), nil
+		}
+	}
+}
