@@ -13,12 +13,13 @@ import (
 type Masker struct {
 	ids   map[string]string
 	ports map[string]string
-	dir   string
+	paths *strings.Replacer
 }
 
 // NewMasker returns a masker that knows the ids which the log names.
 func (i *Instance) NewMasker(ports map[string]int) *Masker {
-	m := &Masker{ids: map[string]string{}, ports: map[string]string{}, dir: i.Dir}
+	m := &Masker{ids: map[string]string{}, ports: map[string]string{}, paths: strings.NewReplacer(
+		i.Dir+"/", "/DIR/", i.System.SbinDir, "SBIN", i.System.DaemonDir, "LIBEXEC")}
 	for name, port := range ports {
 		m.ports[strconv.Itoa(port)] = "PORT-" + name
 	}
@@ -52,6 +53,7 @@ var (
 		{regexp.MustCompile(`delay=[\d.]+, delays=[\d./]+`), "delay=D, delays=D/D/D/D"},
 		{regexp.MustCompile(`\b\d{14}\.(QID\d+)@`), "TIME.$1@"},
 		{regexp.MustCompile(`(QID\d+)\.\d{9,11}/`), "$1.TIME/"},
+		{regexp.MustCompile(`(?m)^SBIN/(post\w+): `), "$1: "},
 		{regexp.MustCompile(`size=\d+`), "size=SIZE"},
 		{regexp.MustCompile(`"arrival_time": \d+, "message_size": \d+`), `"arrival_time": TIME, "message_size": SIZE`},
 		{regexp.MustCompile(`message_size: +\d+ +\d+ ( +\d+ +\d+) +\d+`), "message_size: SIZE OFFSET $1 SIZE"},
@@ -77,7 +79,7 @@ func (m *Masker) Text(s string) string {
 	for port, name := range m.ports {
 		s = strings.ReplaceAll(s, ":"+port, ":"+name)
 	}
-	s = strings.ReplaceAll(s, m.dir+"/", "/DIR/")
+	s = m.paths.Replace(s)
 	for _, mask := range masks {
 		s = mask.re.ReplaceAllString(s, mask.with)
 	}
