@@ -147,11 +147,12 @@ func (s *Session) Finish(ctx context.Context) (Status, string, error) {
 	if s.conn == nil {
 		return StatusWrite, "", net.ErrClosed
 	}
-	stop := context.AfterFunc(ctx, func() { s.conn.SetDeadline(time.Unix(1, 0)) })
+	conn := s.conn
+	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	var result Result
 	err := s.W.Flush()
 	if err == nil {
-		err = s.conn.Recv(&result)
+		err = conn.Recv(&result)
 	}
 	if !stop() || err != nil {
 		s.Close()
