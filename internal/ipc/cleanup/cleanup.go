@@ -153,6 +153,11 @@ func (s *Session) Finish(ctx context.Context) (Status, string, error) {
 	err := s.W.Flush()
 	if err == nil {
 		err = conn.Recv(&result)
+	} else if attr.NewReader(conn.R).Do(&result) == nil && result.Status != 0 {
+		// The service has said why it does not read on.
+		s.Close()
+		stop()
+		return result.Status, result.Reason, nil
 	}
 	if !stop() || err != nil {
 		s.Close()

@@ -1,6 +1,8 @@
 package cleanup
 
 import (
+	"slices"
+
 	ipc "postern/internal/ipc/cleanup"
 	"postern/internal/mail/check"
 	"postern/internal/mail/dsn"
@@ -39,7 +41,9 @@ func (t *transaction) act(context string, text []byte, r check.Result) (_ []byte
 	case check.Redirect:
 		t.redirect = r.Text
 	case check.BCC:
-		t.bcc = append(t.bcc, r.Text)
+		if !slices.Contains(t.bcc, r.Text) {
+			t.bcc = append(t.bcc, r.Text)
+		}
 	}
 	t.logAction(context, text, r)
 	switch r.Action {

@@ -109,7 +109,6 @@ func (s *Server) receive(ctx context.Context, conn *attr.Conn, records *timedRea
 	}
 	draft, err := s.store.Create(queue.Incoming)
 	if err != nil {
-		s.log.Warningf("%v", err)
 		conn.Send(&ipc.Created{})
 		conn.Send(&ipc.Result{Status: ipc.StatusWrite})
 		conn.Flush()

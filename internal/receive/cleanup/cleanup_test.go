@@ -52,6 +52,27 @@ E
 	}
 }
 
+const rewritten = `From: "Joe, X" <joe>
+To: list, Friends: a@b, c@host.example.com;, wietse (x (y)) @ porcupine.org
+Cc: Johnny B. Goode <j!k%l@host.example.com> (comment)
+Bcc: hidden@x
+Return-Path: <foo>
+Content-Length: 100
+X-Rep: foo
+X-Pre: bar
+X-Strip: foo
+X-Ign: foo
+X-Bcc: foo
+X-Long: aaa
+  bbb
+Subject: warn me
+
+body
+bodypre
+bodyrep
+end
+`
+
 // What real Postfix makes of the same message was copied from its queue file.
 func TestRewriting(t *testing.T) {
 	in := newInstance(t, `
@@ -74,26 +95,7 @@ A dsn_orig_rcpt=rfc822;orig@x
 R multi@alias.example
 A dsn_orig_rcpt=rfc822;old+ext@example.com
 R old+ext@example.com
-`, content: `From: "Joe, X" <joe>
-To: list, Friends: a@b, c@host.example.com;, wietse (x (y)) @ porcupine.org
-Cc: Johnny B. Goode <j!k%l@host.example.com> (comment)
-Bcc: hidden@x
-Return-Path: <foo>
-Content-Length: 100
-X-Rep: foo
-X-Pre: bar
-X-Strip: foo
-X-Ign: foo
-X-Bcc: foo
-X-Long: aaa
-  bbb
-Subject: warn me
-
-body
-bodypre
-bodyrep
-end
-`})
+`, content: rewritten})
 	if status != 0 {
 		t.Fatal(status)
 	}
@@ -414,5 +416,32 @@ func TestOctets(t *testing.T) {
 	// Mail from inside is left alone.
 	if _, status, _ := in.send(mail{flags: ipc.MaskInternal, content: "A: b\n\n\x01"}); status != 0 {
 		t.Errorf("status %d", status)
+	}
+}
+
+func TestNoQueueFile(t *testing.T) {
+	in := newInstance(t, "")
+	in.s.store.SetFault(func(op queue.Op, _ queue.Name, _ queue.ID) error {
+		if op == queue.OpCreate {
+			return os.ErrPermission
+		}
+		return nil
+	})
+	for _, content := range []string{"", "x\n", strings.Repeat("0123456789\n", 100_000)} {
+		s, err := in.client.Open(context.Background(), smtpClient)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.QueueID != "" {
+			t.Errorf("queue id %q", s.QueueID)
+		}
+		for l := range strings.Lines(content) {
+			s.W.PutString(record.Norm, l)
+		}
+		s.W.PutString(record.End, "")
+		if status, _, err := s.Finish(context.Background()); status != ipc.StatusWrite || err != nil {
+			t.Errorf("%d octets: status %d, %v", len(content), status, err)
+		}
+		s.Close()
 	}
 }
