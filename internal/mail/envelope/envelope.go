@@ -75,10 +75,10 @@ type Envelope struct {
 	Canceled       bool              // recipients were taken away by a milter
 	Attrs          map[string]string // attributes that have no field of their own
 
-	Recipients []Recipient // at most as many as were asked for
-	Next       int64       // where More goes on; 0 when all were read
-	pending    Recipient   // attributes that wait for their recipient record
-	where      segment
+	Recipients    []Recipient // at most as many as were asked for
+	Next          int64       // where More goes on; 0 when all were read
+	pending       Recipient   // attributes that wait for their recipient record
+	where, nextIn segment     // of the record being read, and of Next
 }
 
 // A segment is a part of the file.
@@ -103,7 +103,7 @@ func (e *Envelope) More(f io.ReaderAt, limit int) error {
 		return nil
 	}
 	r := record.NewFileReader(f, e.Next)
-	e.Next = 0
+	e.Next, e.where = 0, e.nextIn
 	return e.read(r, limit, true)
 }
 
@@ -122,7 +122,12 @@ func (e *Envelope) read(r *record.FileReader, limit int, more bool) error {
 		case record.End:
 			return e.finish()
 		case record.Mesg:
-			e.skipContent(r)
+			if e.where != inEnvelope {
+				return fmt.Errorf("%w: offset %d: second content", ErrCorrupt, r.At())
+			}
+			if e.where = inContent; e.skipContent(r) {
+				e.where = inEnvelope
+			}
 			continue
 		case record.Xtra:
 			e.where = inExtracted
@@ -136,7 +141,7 @@ func (e *Envelope) read(r *record.FileReader, limit int, more bool) error {
 		}
 		if t == record.Rcpt && limit > 0 && len(e.Recipients) >= limit {
 			if e.Next == 0 {
-				e.Next = r.Offset()
+				e.Next, e.nextIn = r.Offset(), e.where
 			}
 			if more || !e.onlyOthers(r) {
 				return e.finish()
@@ -147,12 +152,12 @@ func (e *Envelope) read(r *record.FileReader, limit int, more bool) error {
 
 // skipContent moves behind the content, to the record Xtra, where the size
 // record says how long the content is.
-func (e *Envelope) skipContent(r *record.FileReader) {
-	if e.Sizes.ContentOffset == 0 {
-		e.where = inContent
-		return
+func (e *Envelope) skipContent(r *record.FileReader) bool {
+	end, ok := e.Sizes.ContentEnd(r.Offset())
+	if ok {
+		r.SeekTo(end)
 	}
-	r.SeekTo(e.Sizes.ContentOffset + e.Sizes.Content)
+	return ok
 }
 
 // onlyOthers moves to where something but recipients follows, and says whether
@@ -162,11 +167,7 @@ func (e *Envelope) onlyOthers(r *record.FileReader) bool {
 	if e.Sizes.Flags&record.MixedRecipients != 0 {
 		return true
 	}
-	if e.where == inExtracted || e.Sizes.ContentOffset == 0 {
-		return false
-	}
-	e.skipContent(r)
-	return true
+	return e.where == inEnvelope && e.skipContent(r)
 }
 
 func (e *Envelope) finish() error {

@@ -70,7 +70,7 @@ func (f *FileReader) Next() (Type, []byte, error) {
 		switch t {
 		case Pad:
 		case Ptr:
-			if err := f.follow(data); err != nil {
+			if err := f.Follow(data); err != nil {
 				return 0, nil, err
 			}
 		case End:
@@ -82,7 +82,9 @@ func (f *FileReader) Next() (Type, []byte, error) {
 	}
 }
 
-func (f *FileReader) follow(data []byte) error {
+// Follow moves to where the pointer with this data leads, for callers that read
+// Raw. It bounds how often it goes backwards.
+func (f *FileReader) Follow(data []byte) error {
 	to, err := ParsePointer(data)
 	if err != nil {
 		return fmt.Errorf("offset %d: %w", f.at, err)

@@ -70,7 +70,7 @@ func TestSizes(t *testing.T) {
 	if err != nil || old.Length != 313 || old.SendOpts != 0 {
 		t.Errorf("old form: %+v, %v", old, err)
 	}
-	for _, bad := range []string{"", "1 2", "1 x 3", "-1 2 3", "1 2 99999999999"} {
+	for _, bad := range []string{"", "1", "1 x 3", "-1 2 3", "1 2 99999999999"} {
 		if _, err := ParseSizes([]byte(bad)); err == nil {
 			t.Errorf("ParseSizes(%q): no error", bad)
 		}

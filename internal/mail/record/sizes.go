@@ -42,8 +42,8 @@ func (s Sizes) Append(b []byte) []byte {
 	return b
 }
 
-// ParseSizes reads the data of a Size record. Old files have fewer numbers:
-// at least three, the rest being 0.
+// ParseSizes reads the data of a Size record. Old files have fewer numbers, at
+// least two; the rest is 0.
 func ParseSizes(data []byte) (Sizes, error) {
 	var v [6]int64
 	n := 0
@@ -59,7 +59,7 @@ func ParseSizes(data []byte) (Sizes, error) {
 		n++
 	}
 	const most = 1 << 31
-	if n < 3 || v[2] >= most || v[3] >= most || v[5] >= most {
+	if n < 2 || v[2] >= most || v[3] >= most || v[5] >= most {
 		return Sizes{}, fmt.Errorf("bad size record: %.100q", data)
 	}
 	s := Sizes{v[0], v[1], int(v[2]), int(v[3]), v[4], int(v[5])}
@@ -67,6 +67,16 @@ func ParseSizes(data []byte) (Sizes, error) {
 		s.Length = s.Content
 	}
 	return s, nil
+}
+
+// ContentEnd returns the offset of the record Xtra, and whether the sizes have
+// it: it must lie behind at, the offset behind the record Mesg.
+func (s *Sizes) ContentEnd(at int64) (int64, bool) {
+	if s == nil || s.ContentOffset <= 0 || s.Content < 0 {
+		return 0, false
+	}
+	end := s.ContentOffset + s.Content
+	return end, end >= at
 }
 
 // ParsePointer reads the data of a Ptr record.

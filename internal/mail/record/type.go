@@ -79,7 +79,6 @@ var names = [...]struct {
 	{Killed, "killed_record"},
 	{Redirect, "redirect_to"},
 	{Flags, "flags"},
-	{Delay, "delay"},
 	{Mesg, "message_content"},
 	{Norm, "regular_text"},
 	{Pad, "padding"},
@@ -93,7 +92,6 @@ var names = [...]struct {
 	{DSNEnvID, "dsn_envelope_id"},
 	{DSNOrig, "dsn_original_recipient"},
 	{Notify, "dsn_notify_flags"},
-	{Milters, "milter_count"},
 	{End, "message_end"},
 }
 

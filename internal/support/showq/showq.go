@@ -201,8 +201,8 @@ func (s *scan) take(t record.Type, data []byte, r *record.FileReader) error {
 			return errNoSender
 		}
 	case record.Mesg:
-		if s.sizes != nil && s.sizes.ContentOffset > 0 {
-			r.SeekTo(s.sizes.ContentOffset + s.sizes.Content)
+		if end, ok := s.sizes.ContentEnd(r.Offset()); ok {
+			r.SeekTo(end)
 		}
 	}
 	return nil

@@ -121,7 +121,7 @@ func TestBadFiles(t *testing.T) {
 		{"T1", "Sx", "Sy", "E"},
 		{"T1", "Sx", "Ry"},
 		{"pbad"},
-		{"C1 2", "Sx", "E"},
+		{"C1", "Sx", "E"},
 	} {
 		s, lines := newServer(t)
 		put(t, s, queue.Active, records...)
