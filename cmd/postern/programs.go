@@ -3,12 +3,14 @@ package main
 import (
 	"io"
 
+	"postern/internal/admin/postalias"
 	"postern/internal/admin/postcat"
 	"postern/internal/admin/postconf"
 	"postern/internal/admin/postfix"
 	"postern/internal/admin/postkick"
 	"postern/internal/admin/postlock"
 	"postern/internal/admin/postlog"
+	"postern/internal/admin/postmap"
 	"postern/internal/admin/sendmail"
 	"postern/internal/config/param"
 	"postern/internal/deliver/discard"
@@ -28,6 +30,7 @@ import (
 	"postern/internal/support/postlogd"
 	"postern/internal/support/showq"
 	"postern/internal/support/trivialrewrite"
+	"postern/internal/table"
 )
 
 // daemons lists the programs of master.cf.
@@ -64,13 +67,22 @@ func commands() []command {
 		{"mailq", "list the mail queue", sendmail.Main},
 		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings()) }},
 		{"newaliases", "build the alias database", sendmail.Main},
+		{"postalias", "build, look up and change an alias database", withTables(postalias.Main)},
 		{"postcat", "show a queue file", postcat.Main},
 		{"postconf", "show and change main.cf and master.cf", showConfig},
 		{"postfix", "start, stop and look after the mail system", postfix.Main},
 		{"postkick", "send a request to a service", postkick.Main},
 		{"postlock", "run a command while a mailbox is locked", postlock.Main},
 		{"postlog", "write a line into the log of the mail system", postlog.Main},
+		{"postmap", "build, look up and change a lookup table", withTables(postmap.Main)},
 		{"sendmail", "submit mail, list the queue, build the alias database", sendmail.Main},
+	}
+}
+
+// withTables gives a command the types of lookup tables.
+func withTables(f func([]string, io.Reader, io.Writer, io.Writer, []table.Type) int) func([]string, io.Reader, io.Writer, io.Writer) int {
+	return func(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+		return f(args, stdin, stdout, stderr, tables())
 	}
 }
 

@@ -39,7 +39,7 @@ func (e *Entries) Put(key, value string) error {
 	case e.opener.Flags&DupReplace != 0:
 		e.List[i].Value = value
 	case e.opener.Flags&DupIgnore == 0:
-		e.opener.Warningf("%s: duplicate entry: %q", e.Path, key)
+		e.opener.Warningf("%s: duplicate entry: \"%s\"", e.Path, key)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func (o *Opener) wrap(spec string, t Type, tab Table) Table {
 // Lookup folds and checks the key, and checks the value.
 func (t *opened) Lookup(ctx context.Context, key string) (string, bool, error) {
 	if t.utf8 && !utf8.ValidString(key) {
-		t.log.Warningf("%s: non-UTF-8 key %q: malformed UTF-8 or invalid codepoint", t.spec, key)
+		t.log.Warningf("%s: non-UTF-8 key \"%s\": malformed UTF-8 or invalid codepoint", t.spec, key)
 		return "", false, nil // Postfix: such a key cannot be there
 	}
 	if t.fold {
@@ -43,7 +43,7 @@ func (t *opened) Lookup(ctx context.Context, key string) (string, bool, error) {
 	}
 	value, found, err := t.Table.Lookup(ctx, key)
 	if found && t.utf8 && !utf8.ValidString(value) {
-		t.log.Warningf("%s: key %q: non-UTF-8 value %q: ignoring this entry", t.spec, key, value)
+		t.log.Warningf("%s: key \"%s\": non-UTF-8 value \"%s\": ignoring this entry", t.spec, key, value)
 		return "", false, fmt.Errorf("%s: key %q: value is not UTF-8", t.spec, key)
 	}
 	return value, found, err

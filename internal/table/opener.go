@@ -50,7 +50,7 @@ type Opener struct {
 	Stale        func(spec string)   // called when a changed file cannot be opened again (after chroot); may be nil
 	Param        func(string) string // value of a main.cf parameter that a type reads; nil: its default
 	Flags        Flags               // how the table being opened is used; a Type's Open looks here
-	FileMode     os.FileMode         // of a table file that is created; 0: 0666 less the umask
+	FileMode     os.FileMode         // of a table file that is created; 0: 0644
 
 	types  []Type
 	shared *shared
@@ -164,7 +164,7 @@ func (o *Opener) logger() Logger {
 // Perm returns the mode of a table file that is created.
 func (o *Opener) Perm() os.FileMode {
 	if o.FileMode == 0 {
-		return 0o666
+		return 0o644
 	}
 	return o.FileMode
 }

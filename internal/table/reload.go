@@ -64,7 +64,7 @@ func idOf(st *syscall.Stat_t) fileID {
 func (r *reloading) open() (Table, fileID, error) {
 	f, err := os.Open(r.path)
 	if err != nil {
-		return nil, fileID{}, fmt.Errorf("open %s: %w", r.path, errno(err))
+		return nil, fileID{}, err
 	}
 	var st syscall.Stat_t
 	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {

@@ -15,32 +15,57 @@ import (
 // Replace writes a new file and puts it in the place of path when it is
 // complete and on disk; readers see the old contents or the new, nothing
 // between. A file that exists passes its mode and owner on; a new one has mode
-// perm less the umask.
+// perm. Where the directory cannot be written, the old file is overwritten.
 func Replace(path string, perm os.FileMode, write func(w *bufio.Writer) error) error {
 	dir := filepath.Dir(path)
 	f, err := createBeside(path, perm)
+	if errors.Is(err, os.ErrPermission) {
+		return overwrite(path, write)
+	}
 	if err != nil {
 		return err
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	if err := inherit(f, path); err != nil {
+	if err := inherit(f, path, perm); err != nil {
 		return err
 	}
-	w := bufio.NewWriterSize(f, 1<<16)
-	if err := write(w); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := w.Flush(); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
-	}
-	if err := f.Sync(); err != nil {
-		return fmt.Errorf("write %s: %w", path, err)
+	if err := fill(f, path, write); err != nil {
+		return err
 	}
 	if err := os.Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("replace %s: %w", path, err)
 	}
 	return syncDir(dir)
+}
+
+// fill writes f, which is to be path, and syncs it.
+func fill(f *os.File, path string, write func(w *bufio.Writer) error) error {
+	w := bufio.NewWriterSize(f, 1<<16)
+	err := write(w)
+	if err == nil {
+		err = w.Flush()
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", path, errno(err))
+	}
+	return nil
+}
+
+// overwrite writes into the file at path while no reader is in it.
+func overwrite(path string, write func(w *bufio.Writer) error) error {
+	f, err := OpenLocked(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
+	return fill(f, path, write)
 }
 
 // createBeside creates a file of an unused name in the directory of path.
@@ -49,23 +74,24 @@ func createBeside(path string, perm os.FileMode) (*os.File, error) {
 		name := fmt.Sprintf("%s.%d-%d.tmp", path, os.Getpid(), time.Now().UnixNano())
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 		if err == nil || !errors.Is(err, os.ErrExist) || try > 100 {
+			if err != nil {
+				err = fmt.Errorf("create %s: %w", path, errno(err))
+			}
 			return f, err
 		}
 	}
 }
 
-// inherit gives f the mode and, where permitted, the owner of path.
-func inherit(f *os.File, path string) error {
+// inherit gives f the mode and, where permitted, the owner of path, or perm.
+func inherit(f *os.File, path string, perm os.FileMode) error {
 	var st syscall.Stat_t
 	if err := syscall.Lstat(path, &st); err != nil {
-		return nil // there is no old file
+		return f.Chmod(perm) // there is no old file
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFREG {
 		return fmt.Errorf("%s exists and is not a regular file", path)
 	}
-	if err := f.Chown(int(st.Uid), int(st.Gid)); err != nil && os.Geteuid() == 0 {
-		return err
-	}
+	f.Chown(int(st.Uid), int(st.Gid)) // who may not do that owns the new file
 	return f.Chmod(os.FileMode(st.Mode & 0o777))
 }
 

@@ -24,8 +24,7 @@ func ParseAddr(s string) (netip.Addr, error) {
 }
 
 // ParsePattern parses "address", "address/bits", "[address]/bits" or
-// "[address/bits]". Bits of the host part must be zero. As in C, an IPv4
-// octet that begins with 0 is octal.
+// "[address/bits]". Bits of the host part must be zero.
 func ParsePattern(s string) (netip.Prefix, error) {
 	addr, bits, hasBits, err := cutPattern(s)
 	if err != nil {
@@ -33,13 +32,18 @@ func ParsePattern(s string) (netip.Prefix, error) {
 	}
 	a, err := parseNet(addr)
 	if err != nil {
-		return netip.Prefix{}, fmt.Errorf("bad net/mask pattern: %q", s)
+		if hasBits {
+			return netip.Prefix{}, fmt.Errorf("bad network value in %q", s)
+		}
+		return netip.Prefix{}, fmt.Errorf("bad address pattern: %q", s)
 	}
 	n := a.BitLen()
 	if hasBits {
-		n, err = strconv.Atoi(bits)
-		if err != nil || n < 0 || n > a.BitLen() || bits[0] == '+' {
-			return netip.Prefix{}, fmt.Errorf("bad net/mask pattern: %q", s)
+		if n, err = strconv.Atoi(bits); err != nil || strings.Trim(bits, "0123456789") != "" {
+			return netip.Prefix{}, fmt.Errorf("bad mask value in %q", s)
+		}
+		if n > a.BitLen() {
+			return netip.Prefix{}, fmt.Errorf("bad mask length in %q", s)
 		}
 	}
 	p := netip.PrefixFrom(a, n)
@@ -62,7 +66,7 @@ func cutPattern(s string) (addr, bits string, hasBits bool, err error) {
 			return addr, bits, hasBits, nil
 		}
 		if rest[0] != '/' {
-			return "", "", false, fmt.Errorf("garbage after \"]\": %q", s)
+			return "", "", false, fmt.Errorf("garbage after %q", s[:end+1])
 		}
 		return addr, rest[1:], true, nil
 	}
@@ -78,21 +82,5 @@ func parseNet(s string) (netip.Addr, error) {
 		}
 		return a, err
 	}
-	parts := strings.Split(s, ".")
-	if len(parts) != 4 {
-		return netip.Addr{}, strconv.ErrSyntax
-	}
-	var b [4]byte
-	for i, p := range parts {
-		base := 10
-		if len(p) > 1 && p[0] == '0' {
-			base = 8
-		}
-		n, err := strconv.ParseUint(p, base, 8)
-		if err != nil {
-			return netip.Addr{}, err
-		}
-		b[i] = byte(n)
-	}
-	return netip.AddrFrom4(b), nil
+	return netip.ParseAddr(s)
 }

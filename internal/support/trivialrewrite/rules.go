@@ -44,7 +44,7 @@ func internal(t []address.Token) string {
 	var b []byte
 	for i := range t {
 		b = address.AppendInternal(b, t[i:i+1])
-		if i+1 < len(t) && (t[i].Kind == ',' || t[i+1].Kind == '<' || word(t[i]) && word(t[i+1])) {
+		if i+1 < len(t) && (t[i].Kind == ',' || t[i+1].Kind == '<' || word(t[i]) && word(t[i+1]) && !piped(t[i], t[i+1])) {
 			b = append(b, ' ')
 		}
 	}
@@ -125,4 +125,11 @@ func last(t []address.Token, k address.Kind) int {
 		}
 	}
 	return -1
+}
+
+// piped says whether a bar, which is an operator to Postfix, stands where two
+// words meet.
+func piped(left, right address.Token) bool {
+	return left.Kind == address.Atom && strings.HasSuffix(left.Text, "|") ||
+		right.Kind == address.Atom && strings.HasPrefix(right.Text, "|")
 }

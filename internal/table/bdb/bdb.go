@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"postern/internal/table"
+	"postern/internal/table/pagefile"
 )
 
 // suffix is what postmap adds to the name of the source.
@@ -30,7 +31,12 @@ func kind(name string, write table.Encoder) table.Type {
 		Name: name,
 		Fold: true,
 		Open: func(path string, o *table.Opener) (table.Table, error) {
-			return table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) { return load(f, name) })
+			t, err := table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) { return load(f, name) })
+			var pe *os.PathError
+			if errors.As(err, &pe) {
+				err = fmt.Errorf("open database %s: %w", pe.Path, pe.Err)
+			}
+			return t, err
 		},
 		Create: func(path string, o *table.Opener) (table.Builder, error) {
 			return table.CreateFile(path+suffix, o, withNUL(o, write)), nil
@@ -79,16 +85,22 @@ func load(f *os.File, want string) (table.Table, error) {
 
 // A database answers lookups in one file.
 type database struct {
-	pages pages
-	meta  meta
+	file *pagefile.File
+	meta meta
 }
 
 func newDatabase(f *os.File) (*database, error) {
-	p, m, err := openPages(f)
+	d := &database{}
+	var err error
+	d.file, err = pagefile.Open(f, metaSize, func(head []byte) (err error) {
+		d.meta, err = parseMeta(head)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return &database{pages: p, meta: m}, nil
+	d.meta.bound(d.file.Size())
+	return d, nil
 }
 
 func (d *database) kindName() string {
@@ -101,7 +113,7 @@ func (d *database) kindName() string {
 // Lookup returns the value of key, which may be stored with or without a
 // trailing NUL.
 func (d *database) Lookup(_ context.Context, key string) (string, bool, error) {
-	done, err := d.pages.begin()
+	done, err := d.file.Begin()
 	if err != nil {
 		return "", false, err
 	}
@@ -109,7 +121,7 @@ func (d *database) Lookup(_ context.Context, key string) (string, bool, error) {
 	for _, k := range []string{key + "\x00", key} {
 		value, found, err := d.get([]byte(k))
 		if err != nil {
-			return "", false, fmt.Errorf("%s: %w", d.pages.name(), err)
+			return "", false, fmt.Errorf("%s: %w", d.file.Name(), err)
 		}
 		if found {
 			return chop(value), true, nil
@@ -127,7 +139,7 @@ func (d *database) get(key []byte) ([]byte, bool, error) {
 
 // Walk lists the entries in the order of the file.
 func (d *database) Walk(_ context.Context, each func(key, value string) error) error {
-	done, err := d.pages.begin()
+	done, err := d.file.Begin()
 	if err != nil {
 		return err
 	}
@@ -142,7 +154,7 @@ func (d *database) Walk(_ context.Context, each func(key, value string) error) e
 }
 
 // Close closes the file.
-func (d *database) Close() error { return d.pages.close() }
+func (d *database) Close() error { return d.file.Close() }
 
 // chop ends a text at its NUL.
 func chop(b []byte) string {

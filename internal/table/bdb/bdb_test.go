@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"postern/internal/table"
+	"postern/internal/table/pagefile"
 )
 
 // samples are tables of sizes at which the files change their shape.
@@ -247,8 +248,8 @@ func read(t *testing.T, b []byte) {
 	if err != nil {
 		return
 	}
-	m.lastPage = uint32(len(b) / m.pageSize)
-	d := &database{pages: pages{size: m.pageSize, copy: b}, meta: m}
+	m.bound(int64(len(b)))
+	d := &database{file: pagefile.Memory(b), meta: m}
 	d.Lookup(context.Background(), "a")
 	d.Lookup(context.Background(), "long")
 	n := 0

@@ -4,10 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"os"
 
-	"postern/internal/table"
+	"postern/internal/table/pagefile"
 )
 
 // Kinds of pages (Berkeley DB: dbinc/db_page.h).
@@ -33,7 +31,7 @@ type meta struct {
 	order    binary.ByteOrder
 	hash     bool
 	pageSize int
-	lastPage uint32
+	lastPage uint32 // no chain of pages is longer
 
 	maxBucket, highMask, lowMask uint32
 	spares                       [32]uint32
@@ -55,7 +53,6 @@ func parseMeta(b []byte) (meta, error) {
 	m.hash = o.Uint32(b[12:]) == hashMagic
 	version := o.Uint32(b[16:])
 	m.pageSize = int(o.Uint32(b[20:]))
-	m.lastPage = o.Uint32(b[32:])
 	switch {
 	case version < 8 || version > 10:
 		return m, fmt.Errorf("unsupported version %d of the Berkeley DB format", version)
@@ -83,64 +80,10 @@ func parseMeta(b []byte) (meta, error) {
 	return m, nil
 }
 
-// pages is where pages come from: a copy in memory of a small file, or the
-// file itself under a lock.
-type pages struct {
-	file *os.File // nil for a copy
-	path string
-	size int    // of a page
-	copy []byte // nil for a file
+// bound sets the number of pages, whatever the file says of itself.
+func (m *meta) bound(size int64) {
+	m.lastPage = uint32(min(size/int64(m.pageSize), 1<<32-1))
 }
-
-// inMemory is the size up to which a file is read into memory.
-const inMemory = 4 << 20
-
-func openPages(f *os.File) (pages, meta, error) {
-	if err := table.LockRead(f); err != nil {
-		return pages{}, meta{}, err
-	}
-	defer table.Unlock(f)
-	head := make([]byte, metaSize)
-	if _, err := f.ReadAt(head, 0); err != nil {
-		if errors.Is(err, io.EOF) {
-			err = errors.New("the file is too short for a database")
-		}
-		return pages{}, meta{}, err
-	}
-	m, err := parseMeta(head)
-	if err != nil {
-		return pages{}, m, err
-	}
-	st, err := f.Stat()
-	if err != nil {
-		return pages{}, m, err
-	}
-	m.lastPage = uint32(min(st.Size()/int64(m.pageSize), 1<<32-1)) // whatever the file says
-	p := pages{file: f, path: f.Name(), size: m.pageSize}
-	if st.Size() > inMemory {
-		return p, m, nil
-	}
-	p.copy = make([]byte, st.Size())
-	if _, err := io.ReadFull(io.NewSectionReader(f, 0, st.Size()), p.copy); err != nil {
-		return p, m, err
-	}
-	return p, m, nil
-}
-
-func (p *pages) name() string { return p.path }
-
-// begin keeps writers out until done is called.
-func (p *pages) begin() (done func(), err error) {
-	if p.copy != nil {
-		return func() {}, nil
-	}
-	if err := table.LockRead(p.file); err != nil {
-		return nil, err
-	}
-	return func() { table.Unlock(p.file) }, nil
-}
-
-func (p *pages) close() error { return p.file.Close() }
 
 // A page is one page; its numbers are in the byte order of the file.
 type page struct {
@@ -150,24 +93,17 @@ type page struct {
 }
 
 func (d *database) page(n uint32) (page, error) {
-	size := int64(d.pages.size)
+	size := int64(d.meta.pageSize)
 	pg := page{number: n, order: d.meta.order}
-	if c := d.pages.copy; c != nil {
-		end := (int64(n) + 1) * size
-		if n == 0 || end > int64(len(c)) {
-			return pg, corrupt(n, "no such page")
-		}
-		pg.b = c[end-size : end]
-		return pg, nil
+	if n == 0 {
+		return pg, corrupt(n, "no such page")
 	}
-	pg.b = make([]byte, size)
-	if _, err := d.pages.file.ReadAt(pg.b, int64(n)*size); err != nil {
-		if errors.Is(err, io.EOF) {
-			return pg, corrupt(n, "no such page")
-		}
-		return pg, err
+	b, err := d.file.Slice(int64(n)*size, size)
+	if errors.Is(err, pagefile.ErrShort) {
+		err = corrupt(n, "no such page")
 	}
-	return pg, nil
+	pg.b = b
+	return pg, err
 }
 
 func (p page) next() uint32 { return p.order.Uint32(p.b[16:]) }

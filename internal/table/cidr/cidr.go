@@ -38,7 +38,7 @@ func open(name string, o *table.Opener) (table.Table, error) {
 		if err != nil {
 			return nil, fmt.Errorf("cidr:%s: %w", name, err)
 		}
-		return parse(lines, "cidr:"+name, o)
+		return parse(lines, "cidr map "+name, o)
 	}
 	return table.OpenFile(name, o, func(f *os.File) (table.Table, error) {
 		r := source.NewReader(f)
@@ -95,16 +95,12 @@ func (p *parser) line(l source.Line) error {
 		if pattern == "" {
 			return errors.New("no address pattern: skipping this rule")
 		}
-		pattern, extra := source.Word(pattern)
 		net, err := netaddr.ParsePattern(pattern)
 		if err != nil {
 			return fmt.Errorf("%w: skipping this rule", err)
 		}
 		p.open = append(p.open, nested{len(p.rules), l.Where()})
 		p.rules = append(p.rules, rule{net: net, negate: negate, skip: -1})
-		if extra != "" {
-			return fmt.Errorf("ignoring extra text after IF pattern: %q", extra)
-		}
 		return nil
 	}
 	negate, text := source.Negation(text)
@@ -112,12 +108,12 @@ func (p *parser) line(l source.Line) error {
 	if pattern == "" {
 		return errors.New("no address pattern: skipping this rule")
 	}
-	if value == "" {
-		return errors.New("no lookup result: skipping this rule")
-	}
 	net, err := netaddr.ParsePattern(pattern)
 	if err != nil {
 		return fmt.Errorf("%w: skipping this rule", err)
+	}
+	if value == "" {
+		return errors.New("no lookup result: skipping this rule")
 	}
 	p.rules = append(p.rules, rule{net: net, negate: negate, value: value})
 	return nil
@@ -125,14 +121,14 @@ func (p *parser) line(l source.Line) error {
 
 func (p *parser) endif(rest string) error {
 	if len(p.open) == 0 {
-		return errors.New("ignoring ENDIF without matching IF")
+		return errors.New("ENDIF without IF: skipping this rule")
+	}
+	if rest != "" {
+		return errors.New("garbage after ENDIF: skipping this rule")
 	}
 	last := p.open[len(p.open)-1]
 	p.open = p.open[:len(p.open)-1]
 	p.rules[last.at].skip = len(p.rules)
-	if rest != "" {
-		return fmt.Errorf("ignoring extra text after ENDIF: %q", rest)
-	}
 	return nil
 }
 

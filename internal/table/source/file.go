@@ -18,7 +18,7 @@ func FileValue(list string) (string, error) {
 	for i, path := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
 		b, err := os.ReadFile(path)
 		if err != nil {
-			return "", fmt.Errorf("open %s: %w", path, err)
+			return "", err
 		}
 		if i > 0 && len(all) > 0 {
 			all = append(all, '\n')

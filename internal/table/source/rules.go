@@ -30,15 +30,12 @@ func Inline(text string) (Lines, error) {
 	}
 	var l inlineRules
 	for _, tok := range table.Tokens(body) {
-		if strings.HasPrefix(tok, "{") {
-			if tok, err = table.Braced(tok); err != nil {
-				return nil, err
-			}
+		rule, err := table.Braced(tok)
+		if err != nil {
+			return nil, fmt.Errorf("%w in %q", err, tok)
 		}
+		tok = rule
 		l = append(l, tok)
-	}
-	if len(l) == 0 {
-		return nil, fmt.Errorf("no rules between { and }")
 	}
 	return &inlineReader{rules: l}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"unicode/utf8"
 
 	"postern/internal/table"
@@ -42,14 +43,14 @@ func read(r io.Reader, path string, o *table.Opener) (inline.Map, error) {
 			return nil, fmt.Errorf("read %s: %w", path, err)
 		}
 		if err := add(m, l.Text, o); err != nil {
-			o.Warningf("%s, line %d: %v", path, l.Last, err)
+			o.Warningf("%s, line %d: %v", path, l.First, err)
 		}
 	}
 }
 
 func add(m inline.Map, text string, o *table.Opener) error {
 	if o.UTF8 && o.Flags&table.AnyOctets == 0 && !utf8.ValidString(text) {
-		return fmt.Errorf("non-UTF-8 input %q -- ignoring this line", text)
+		return fmt.Errorf("non-UTF-8 input \"%s\" -- ignoring this line", text)
 	}
 	key, value, warning, ok := source.Split(text)
 	if !ok {
@@ -77,9 +78,6 @@ func add(m inline.Map, text string, o *table.Opener) error {
 }
 
 func withHint(w source.Warning) error {
-	text := string(w)
-	if len(text) > 0 && text[len(text)-1] != 'e' {
-		text += " -- ignoring this line"
-	}
-	return errors.New(text)
+	const hint = " -- ignoring this line"
+	return errors.New(strings.TrimSuffix(string(w), hint) + hint)
 }
