@@ -382,6 +382,10 @@ func fixStatus(s dsn.Status, about string) dsn.Status {
 			detail = "3"
 		case "8":
 			detail = "2"
+		case "0", "1", "2", "3", "4", "5", "6":
+			return s
+		default:
+			detail = "0"
 		}
 	default:
 		return s[:1] + ".0.0"

@@ -284,11 +284,11 @@ func (v *eval) rblMacro(name string, it *item, what, class, reason string) (stri
 	case "rbl_class":
 		return class, true
 	}
-	return v.s.macro(name)
+	return v.s.Macro(name)
 }
 
-// macro is the value of an attribute of the session in reply templates.
-func (s *Subject) macro(name string) (string, bool) {
+// Macro is the value of an attribute of the session in reply templates.
+func (s *Subject) Macro(name string) (string, bool) {
 	senderLocal, senderDomain := address.Split(s.Sender)
 	rcptLocal, rcptDomain := address.Split(s.Recipient)
 	values := map[string]string{

@@ -1,0 +1,243 @@
+package smtpd
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"postern/internal/config/param"
+	"postern/internal/ipc/anvil"
+	"postern/internal/protocol/sasl"
+	"postern/internal/service"
+	"postern/internal/table"
+	"postern/internal/table/matchlist"
+)
+
+// saslConfig holds smtpd_sasl_*.
+type saslConfig struct {
+	Enable              bool
+	Type, Path, Service string
+	LocalDomain         string
+	Options, TLSOptions string
+	MechanismFilter     string
+	ExceptionsNetworks  string
+	AuthenticatedHeader bool
+	BrokenClients       bool
+	ResponseLimit       int
+}
+
+func (c *saslConfig) params(s *param.Set) {
+	s.Bool(&c.Enable, "smtpd_sasl_auth_enable", false)
+	s.Str(&c.Type, "smtpd_sasl_type", "cyrus", param.MinLen(1))
+	s.Str(&c.Path, "smtpd_sasl_path", "smtpd", param.MinLen(1))
+	s.Str(&c.Service, "smtpd_sasl_service", "smtp", param.MinLen(1))
+	s.Str(&c.LocalDomain, "smtpd_sasl_local_domain", "")
+	s.Str(&c.Options, "smtpd_sasl_security_options", "noanonymous")
+	s.Str(&c.TLSOptions, "smtpd_sasl_tls_security_options", "$smtpd_sasl_security_options")
+	s.Str(&c.MechanismFilter, "smtpd_sasl_mechanism_filter", "!external, static:rest")
+	s.Str(&c.ExceptionsNetworks, "smtpd_sasl_exceptions_networks", "")
+	s.Bool(&c.AuthenticatedHeader, "smtpd_sasl_authenticated_header", false)
+	s.Bool(&c.BrokenClients, "broken_sasl_auth_clients", false)
+	s.Int(&c.ResponseLimit, "smtpd_sasl_response_limit", 12288, param.Min(1))
+}
+
+// A saslServer is the authentication of all sessions; nil when there is none.
+type saslServer struct {
+	backend    *sasl.Dovecot
+	plain, tls sasl.Options // without and with TLS
+	filter     *matchlist.List
+	exceptions *matchlist.List
+}
+
+// saslTimeout is for one answer of the service. Postfix: the same.
+const saslTimeout = 10 * time.Second
+
+func (s *Server) openSASL(e *service.Env) error {
+	c := &s.normal.SASL
+	if !c.Enable || s.standAlone {
+		return nil
+	}
+	if !strings.EqualFold(c.Type, "dovecot") {
+		return fmt.Errorf("smtpd_sasl_type = %s is not supported yet: specify \"dovecot\"", c.Type)
+	}
+	v := &saslServer{backend: sasl.NewDovecot(c.Path, saslTimeout)}
+	var err error
+	if v.plain, err = sasl.ParseOptions(param.Split(c.Options)); err != nil {
+		return fmt.Errorf("smtpd_sasl_security_options: %w", err)
+	}
+	if v.tls, err = sasl.ParseOptions(param.Split(c.TLSOptions)); err != nil {
+		return fmt.Errorf("smtpd_sasl_tls_security_options: %w", err)
+	}
+	if v.filter, err = matchlist.New("smtpd_sasl_mechanism_filter", c.MechanismFilter, e.Tables, 0); err != nil {
+		return err
+	}
+	v.exceptions, err = matchlist.New("smtpd_sasl_exceptions_networks", c.ExceptionsNetworks, e.Tables, matchlist.Parent)
+	s.sasl = v
+	return err
+}
+
+// An authState is who has authenticated.
+type authState struct {
+	method, user string
+	sender       string // MAIL AUTH=
+}
+
+func (a *authState) setSender(sender string) { a.sender = sender }
+
+func (s *session) saslConfigured() bool { return s.sasl != nil }
+
+// authOffered says whether this client may authenticate now.
+func (s *session) authOffered() bool {
+	if s.sasl == nil || s.conf.TLS.AuthOnly && s.tls == nil {
+		return false
+	}
+	exempt, err := s.sasl.exceptions.Match(s.ctx, s.peer.name, s.peer.addr)
+	return err == nil && !exempt
+}
+
+// mechanisms lists those that the client may use, separated by blanks.
+func (s *session) mechanisms() string {
+	list, err := s.sasl.backend.Mechanisms(s.ctx)
+	if err != nil {
+		s.log.Warningf("%v", err)
+		return ""
+	}
+	options := s.sasl.plain
+	if s.tls != nil {
+		options = s.sasl.tls
+	}
+	var names []string
+	for _, m := range list {
+		if !options.Allows(m) {
+			continue
+		}
+		if ok, err := s.sasl.filter.MatchString(s.ctx, table.Fold(m.Name, false)); err == nil && ok {
+			names = append(names, m.Name)
+		}
+	}
+	return strings.Join(names, " ")
+}
+
+// authenticate is AUTH (RFC 4954).
+func (s *session) authenticate(arg string) outcome {
+	switch {
+	case s.conf.HeloRequired && !s.subject.HasHelo:
+		return say(ok(503, "5.5.1", "Error: send HELO/EHLO first"))
+	case s.sasl == nil:
+		return say(ok(503, "5.5.1", "Error: authentication not enabled"))
+	case s.tx != nil:
+		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
+	case s.conf.TLS.AuthOnly && s.tls == nil:
+		return say(ok(538, "5.7.0", "Encryption required for requested authentication mechanism"))
+	case !s.authOffered():
+		return say(ok(503, "5.5.1", "Error: authentication not enabled"))
+	case s.auth != nil:
+		return say(ok(503, "5.5.1", "Error: already authenticated"))
+	}
+	words := strings.Fields(arg)
+	if len(words) < 1 || len(words) > 2 {
+		return say(ok(501, "5.5.4", "Syntax: AUTH mechanism"))
+	}
+	if s.overRate(anvil.Auth, s.conf.ClientAuthRate, "AUTH command rate") {
+		return say(ok(450, "4.7.1", "Error: too many AUTH commands from "+s.peer.addr))
+	}
+	d := &authDialogue{s: s, mech: strings.ToUpper(words[0])}
+	if !slices.Contains(strings.Fields(s.mechanisms()), d.mech) {
+		return d.fail(sasl.Result{Outcome: sasl.Failure, Text: "Invalid authentication mechanism"})
+	}
+	initial, has := "", len(words) == 2
+	if has {
+		if initial = words[1]; initial == "=" {
+			initial = ""
+		}
+		if !sasl.Valid(initial) {
+			return say(ok(501, "5.5.4", "Error: bad base64 in the initial response"))
+		}
+	}
+	var res sasl.Result
+	var err error
+	d.dlg, res, err = s.sasl.backend.Start(s.ctx, d.mech, s.saslPeer(), initial, has)
+	return d.step(res, err)
+}
+
+func (s *session) saslPeer() sasl.Peer {
+	p := sasl.Peer{Service: s.conf.SASL.Service, LocalAddr: s.peer.serverAddr, LocalPort: s.peer.serverPort,
+		RemoteAddr: s.peer.addr, RemotePort: s.peer.port}
+	if s.tls != nil {
+		p.Secured, p.ClientCert = true, s.tls.Trusted
+	}
+	return p
+}
+
+// An authDialogue is one AUTH command while it lasts.
+type authDialogue struct {
+	s    *session
+	mech string
+	dlg  *sasl.Dialogue
+}
+
+// step turns an answer of the service into a reply.
+func (d *authDialogue) step(res sasl.Result, err error) outcome {
+	if err != nil {
+		d.s.log.Warningf("%v", err)
+		res = sasl.Result{Outcome: sasl.Temporary, Text: "authentication service is not available"}
+	}
+	switch res.Outcome {
+	case sasl.Continue:
+		return outcome{Reply: ok(334, "", res.Text), next: d.answer}
+	case sasl.Success:
+		d.s.auth = &authState{method: d.mech, user: res.User}
+		d.s.subject.SASLMethod, d.s.subject.SASLUsername = d.mech, printableName(res.User)
+		return say(ok(235, "2.7.0", "Authentication successful"))
+	}
+	return d.fail(res)
+}
+
+// answer reads the client's answer to a challenge.
+func (d *authDialogue) answer() outcome {
+	line, err := d.s.in.ReadLine(d.s.conf.SASL.ResponseLimit)
+	if err != nil {
+		d.dlg.Cancel()
+		if isTooLong(err) {
+			return say(ok(500, "5.5.6", "SASL response limit exceeded"))
+		}
+		return d.s.lost(err)
+	}
+	text := string(line)
+	if text == "*" {
+		d.dlg.Cancel()
+		return say(ok(501, "5.7.0", "Authentication aborted"))
+	}
+	if !sasl.Valid(text) {
+		d.dlg.Cancel()
+		return say(ok(501, "5.5.4", "Error: bad base64"))
+	}
+	return d.step(d.dlg.Next(text))
+}
+
+func (d *authDialogue) fail(res sasl.Result) outcome {
+	reason := res.Text
+	if reason == "" {
+		reason = "(reason unavailable)"
+	}
+	line := fmt.Sprintf("%s: SASL %.100s authentication failed: %s", d.s.subject.LogClient, d.mech, reason)
+	if res.User != "" {
+		line += fmt.Sprintf(", sasl_username=%.100s", res.User)
+	}
+	d.s.log.Warningf("%s", line)
+	if res.Outcome == sasl.Temporary {
+		return say(ok(454, "4.7.0", "Temporary authentication failure: "+reason))
+	}
+	return say(ok(535, "5.7.8", "Error: authentication failed: "+reason))
+}
+
+// printableName keeps what could break a record or a log line out of a name.
+func printableName(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, name)
+}

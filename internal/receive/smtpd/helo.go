@@ -1,0 +1,151 @@
+package smtpd
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"postern/internal/config/param"
+	"postern/internal/protocol/smtp"
+	"postern/internal/protocol/starttls"
+)
+
+// helo is HELO (RFC 5321 4.1.1.1).
+func (s *session) helo(arg string) outcome {
+	return s.greet("HELO", arg, "SMTP")
+}
+
+// ehlo is EHLO; the reply lists the extensions.
+func (s *session) ehlo(arg string) outcome {
+	o := s.greet("EHLO", arg, "ESMTP")
+	if !o.Positive() {
+		return o
+	}
+	s.extended = true
+	o.Status = ""
+	o.Lines = append([]string{s.common.MyHostname}, s.keywords()...)
+	s.subject.PipeliningOK = !s.discards["pipelining"]
+	return o
+}
+
+func (s *session) greet(verb, arg, protocol string) outcome {
+	if arg == "" {
+		return say(ok(501, "", "Syntax: "+verb+" hostname"))
+	}
+	name := heloName(arg)
+	s.reset()
+	s.subject.NewSession()
+	s.subject.Helo, s.subject.HasHelo, s.subject.Protocol = name, true, protocol
+	s.extended = false
+	s.subject.PipeliningOK = false
+	if !s.conf.Restrict.DelayReject && !s.standAlone {
+		if r := s.rules.Hello(s.ctx, &s.subject); !r.IsZero() {
+			s.subject.Helo, s.subject.HasHelo, s.subject.Protocol = "", false, ""
+			return say(r)
+		}
+	}
+	return say(smtp.NewReply(250, "", s.common.MyHostname))
+}
+
+// maxHelo bounds the name that is remembered.
+const maxHelo = 1000
+
+// heloName makes the argument fit for logs and header fields: printable, one
+// word after the other (Postfix: the same).
+func heloName(arg string) string {
+	arg = strings.Join(strings.Fields(arg), " ")
+	if len(arg) > maxHelo {
+		arg = arg[:maxHelo]
+	}
+	clean := func(r rune) rune {
+		if r < ' ' || r == 0x7f || strings.ContainsRune("<>()\\\",;:@", r) && !strings.HasPrefix(arg, "[") {
+			return '?'
+		}
+		return r
+	}
+	return strings.Map(clean, arg)
+}
+
+// ehloNames are the words of smtpd_discard_ehlo_keywords.
+var ehloNames = [...]string{"8bitmime", "auth", "chunking", "dsn", "enhancedstatuscodes", "etrn", "pipelining",
+	"requiretls", "silent-discard", "size", "smtputf8", "starttls", "verp", "vrfy", "xclient", "xforward"}
+
+// ehloWords reads such a list.
+func ehloWords(title, value string) (map[string]bool, error) {
+	words := map[string]bool{}
+	for _, w := range param.Split(value) {
+		w = strings.ToLower(w)
+		known := false
+		for _, n := range ehloNames {
+			known = known || n == w
+		}
+		if !known {
+			return nil, fmt.Errorf("%s: unknown EHLO keyword %q", title, w)
+		}
+		words[w] = true
+	}
+	return words, nil
+}
+
+// chooseDiscards decides which keywords this client does not see.
+func (s *session) chooseDiscards() {
+	s.discards = s.discard
+	value, found, err := s.discardMaps.Lookup(s.ctx, s.peer.addr)
+	if err != nil || !found {
+		return
+	}
+	words, err := ehloWords(s.discardMaps.Title(), value)
+	if err != nil {
+		s.log.Warningf("%v", err)
+		return
+	}
+	s.discards = words
+	if !words["silent-discard"] && len(words) > 0 {
+		s.log.Infof("discarding EHLO keywords: %s", strings.ToUpper(value))
+	}
+}
+
+// keywords lists the extensions in Postfix's order.
+func (s *session) keywords() []string {
+	var list []string
+	add := func(word, text string) {
+		if !s.discards[word] {
+			list = append(list, text)
+		}
+	}
+	add("pipelining", "PIPELINING")
+	if s.common.MessageSizeLimit > 0 {
+		add("size", "SIZE "+strconv.FormatInt(s.common.MessageSizeLimit, 10))
+	} else {
+		add("size", "SIZE")
+	}
+	if !s.conf.DisableVRFY {
+		add("vrfy", "VRFY")
+	}
+	add("etrn", "ETRN")
+	if s.tls == nil && s.Server.tls.Level() > starttls.None && !s.discards["starttls"] {
+		add("starttls", "STARTTLS")
+	}
+	if s.authOffered() && !s.discards["auth"] {
+		if mechanisms := s.mechanisms(); mechanisms != "" {
+			list = append(list, "AUTH "+mechanisms)
+			if s.conf.SASL.BrokenClients {
+				list = append(list, "AUTH="+mechanisms)
+			}
+		}
+	}
+	if s.xclientAllowed() {
+		add("xclient", "XCLIENT "+xclientNames(s.conf.SASL.Enable))
+	}
+	if s.xforwardAllowed() {
+		add("xforward", "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT")
+	}
+	add("enhancedstatuscodes", "ENHANCEDSTATUSCODES")
+	add("8bitmime", "8BITMIME")
+	add("dsn", "DSN")
+	if s.common.SMTPUTF8Enable {
+		add("smtputf8", "SMTPUTF8")
+	}
+	add("chunking", "CHUNKING")
+	return list
+}

@@ -1,0 +1,144 @@
+package smtpd
+
+import (
+	"strconv"
+	"strings"
+
+	"postern/internal/ipc/anvil"
+	"postern/internal/protocol/smtp"
+)
+
+// mail is MAIL FROM (RFC 5321 4.1.1.2): it begins a transaction.
+func (s *session) mail(arg string) outcome {
+	switch {
+	case s.conf.HeloRequired && !s.subject.HasHelo:
+		return say(ok(503, "5.5.1", "Error: send HELO/EHLO first"))
+	case s.tx != nil:
+		return say(ok(503, "5.5.1", "Error: nested MAIL command"))
+	case len(arg) < 5 || !equalFold(arg[:5], "FROM:") || strings.Trim(arg[5:], " \t") == "":
+		return say(ok(501, "5.5.4", "Syntax: MAIL FROM:<address>"))
+	}
+	if s.overRate(anvil.Message, s.conf.ClientMessageRate, "Message delivery request rate") {
+		return say(ok(450, "4.7.1", "Error: too much mail from "+s.peer.addr))
+	}
+	path, options, valid := cutPath(arg[5:])
+	if !valid {
+		return say(ok(501, "5.1.7", "Bad sender address syntax"))
+	}
+	addr, valid := s.path(path, "MAIL", pathReverse)
+	if !valid {
+		return say(ok(501, "5.1.7", "Bad sender address syntax"))
+	}
+	tx := &transaction{sender: addr, arrival: s.now()}
+	if r := s.mailOptions(tx, options); !r.IsZero() {
+		return say(r)
+	}
+	if s.common.StrictSMTPUTF8 && !tx.smtputf8 && !ascii(addr) {
+		return say(ok(553, "5.6.7", "Must declare SMTPUTF8 to send unicode address"))
+	}
+	s.subject.Sender, s.subject.HasSender = addr, true
+	s.subject.Size, s.subject.SMTPUTF8 = tx.size, tx.smtputf8
+	s.subject.Instance = s.instance()
+	if o, refused := s.checkSpace(tx); refused {
+		s.reset()
+		return o
+	}
+	if !s.conf.Restrict.DelayReject && !s.standAlone {
+		if r := s.rules.From(s.ctx, &s.subject); !r.IsZero() {
+			s.reset()
+			return say(r)
+		}
+	}
+	s.tx = tx
+	return say(ok(250, "2.1.0", "Ok"))
+}
+
+func ascii(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] >= 0x80 {
+			return false
+		}
+	}
+	return true
+}
+
+// instance names the transaction for policy servers.
+func (s *session) instance() string {
+	n := s.serial.Add(1)
+	return strconv.FormatUint(uint64(processID), 16) + "." + strconv.FormatInt(s.now().Unix(), 16) + "." + strconv.FormatUint(n, 16) + ".0"
+}
+
+// mailOptions reads the parameters of MAIL.
+func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
+	for word := range strings.FieldsSeq(options) {
+		name, value, has := strings.Cut(word, "=")
+		switch name = strings.ToUpper(name); {
+		case name == "BODY" && strings.EqualFold(value, "8BITMIME"):
+			tx.encoding = "8bit"
+		case name == "BODY" && strings.EqualFold(value, "7BIT"):
+			tx.encoding = "7bit"
+		case name == "SIZE" && has:
+			n, err := strconv.ParseInt(value, 10, 64)
+			if err != nil || n < 0 || value[0] == '+' {
+				return ok(501, "5.5.4", "Bad message size syntax")
+			}
+			tx.size = n
+		case name == "AUTH" && has && s.saslConfigured():
+			sender, err := smtp.DecodeXtext(value)
+			if err != nil {
+				return ok(501, "5.5.4", "Bad AUTH parameter syntax")
+			}
+			if s.auth != nil {
+				s.auth.setSender(sender)
+			}
+		case name == "AUTH" && has:
+			// Postfix: taken without SASL too, and of no consequence.
+		case name == "SMTPUTF8" && !has && s.common.SMTPUTF8Enable && s.extended:
+			tx.smtputf8 = true
+		case name == "RET" && has && s.extended:
+			if tx.ret != "" || !strings.EqualFold(value, "HDRS") && !strings.EqualFold(value, "FULL") {
+				return ok(501, "5.5.4", "Bad RET parameter syntax")
+			}
+			tx.ret = strings.ToUpper(value)
+		case name == "ENVID" && has && s.extended:
+			id, err := smtp.DecodeXtext(value)
+			if err != nil || id == "" || tx.envelopeID != "" || !printableText(id) {
+				return ok(501, "5.5.4", "Bad ENVID parameter syntax")
+			}
+			tx.envelopeID = id
+		default:
+			return ok(555, "5.5.4", "Unsupported option: "+word)
+		}
+	}
+	return smtp.Reply{}
+}
+
+// printableText says that s can stand in a record and a header field.
+func printableText(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// checkSpace refuses a message that is announced too large, or when the disk
+// is nearly full.
+func (s *session) checkSpace(tx *transaction) (outcome, bool) {
+	limit := s.common.MessageSizeLimit
+	if limit > 0 && tx.size > limit {
+		return s.refuse(552, "5.3.4", "Message size exceeds fixed limit"), true
+	}
+	free, err := s.statfs()
+	if err != nil {
+		s.log.Warningf("statfs of the queue directory: %v", err)
+		return outcome{}, false
+	}
+	need := max(s.conf.QueueMinFree, limit+limit/2, tx.size)
+	if free <= need {
+		s.log.Warningf("not enough free space in mail queue: %d bytes < 1.5*message size limit", free)
+		return s.refuse(452, "4.3.1", "Insufficient system storage"), true
+	}
+	return outcome{}, false
+}

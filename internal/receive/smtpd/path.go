@@ -1,0 +1,182 @@
+package smtpd
+
+import (
+	"strings"
+
+	"postern/internal/base/netaddr"
+	"postern/internal/ipc/rewrite"
+	"postern/internal/mail/address"
+)
+
+// A pathKind says which command a path belongs to.
+type pathKind uint8
+
+const (
+	pathReverse pathKind = iota // MAIL FROM: the null path is allowed
+	pathForward                 // RCPT TO
+	pathVerify                  // VRFY: brackets are optional
+)
+
+// cutPath takes the address off the start of the argument of MAIL FROM: or
+// RCPT TO:. It ends at a blank outside of brackets and quotes; what is not
+// closed is an error.
+func cutPath(arg string) (path, rest string, valid bool) {
+	arg = strings.TrimLeft(arg, " \t")
+	var quoted, angle, literal bool
+	for i := 0; i < len(arg); i++ {
+		switch c := arg[i]; {
+		case c == '\\':
+			i++
+		case c == '"' && !literal:
+			quoted = !quoted
+		case quoted:
+		case c == '<':
+			angle = true
+		case c == '>':
+			angle = false
+		case c == '[':
+			literal = true
+		case c == ']':
+			literal = false
+		case (c == ' ' || c == '\t') && !angle && !literal:
+			return arg[:i], strings.Trim(arg[i:], " \t"), true
+		}
+	}
+	return arg, "", !quoted && !angle && !literal
+}
+
+// path reads an address and returns its internal form. What is no address is
+// logged, as Postfix does.
+func (s *session) path(text, verb string, kind pathKind) (addr string, valid bool) {
+	addr, valid = parsePath(text, kind, s.conf.StrictEnvelopes && kind != pathVerify)
+	if valid && addr != "" && !s.standAlone && kind != pathVerify {
+		valid = s.acceptable(addr)
+	}
+	if !valid {
+		s.log.Warningf("Illegal address syntax from %s in %s command: %s", s.subject.LogClient, verb, text)
+	}
+	return addr, valid
+}
+
+// parsePath is the syntax alone (RFC 5321 4.1.2). Unless strict, text around
+// the brackets, missing brackets and a source route are taken and dropped.
+func parsePath(text string, kind pathKind, strict bool) (addr string, valid bool) {
+	inner, around, bracketed := unbracket(text)
+	if strict && (around || !bracketed) {
+		return "", false
+	}
+	inner = stripRoute(strings.Trim(inner, " \t"))
+	if inner == "" {
+		return "", kind == pathReverse && bracketed
+	}
+	if strict && inner[0] == '@' {
+		return "", false
+	}
+	var store [32]address.Token
+	tokens := address.Scan(store[:0], inner, maxPathTokens)
+	if !oneAddress(tokens) {
+		return "", false
+	}
+	var internal [128]byte
+	addr = string(address.AppendInternal(internal[:0], withoutComments(tokens)))
+	return addr, addr != ""
+}
+
+// maxPathTokens bounds what one path costs.
+const maxPathTokens = 1000
+
+// unbracket returns what stands between < and >, and whether there is anything
+// around them.
+func unbracket(text string) (inner string, around, bracketed bool) {
+	open, quoted := -1, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '<' && open < 0:
+			open = i
+		case c == '>' && open >= 0:
+			return text[open+1 : i], open > 0 || i < len(text)-1, true
+		}
+	}
+	return text, false, false
+}
+
+// stripRoute drops a source route, "@a,@b:user@domain" (RFC 5321 appendix C).
+func stripRoute(path string) string {
+	if path == "" || path[0] != '@' {
+		return path
+	}
+	if i := strings.IndexByte(path, ':'); i >= 0 {
+		return strings.TrimLeft(path[i+1:], " \t")
+	}
+	return path
+}
+
+// oneAddress says whether the tokens can be one address: no list, no group, no
+// brackets, and no two words side by side.
+func oneAddress(tokens []address.Token) bool {
+	word := false
+	for i := range tokens {
+		switch k := tokens[i].Kind; k {
+		case ',', ';', '<', '>', ':', address.Group:
+			return false
+		case address.Atom, address.Quoted, address.Literal:
+			if word {
+				return false
+			}
+			word = true
+		case address.Comment:
+		default:
+			word = false
+		}
+	}
+	return true
+}
+
+func withoutComments(tokens []address.Token) []address.Token {
+	out := tokens[:0]
+	for _, t := range tokens {
+		if t.Kind != address.Comment {
+			out = append(out, t)
+		}
+	}
+	return out
+}
+
+// acceptable says whether trivial-rewrite can make sense of an address. Plain
+// ones need not be asked about.
+func (s *session) acceptable(addr string) bool {
+	if plain(addr) {
+		return true
+	}
+	r, err := s.resolver.Resolve(s.ctx, s.subject.Sender, addr)
+	return err != nil || r.Flags&rewrite.Error == 0
+}
+
+// plain says that an address is atoms and dots at a host name.
+func plain(addr string) bool {
+	local, domain := address.Split(addr)
+	if local == "" || local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, "..") {
+		return false
+	}
+	for i := 0; i < len(local); i++ {
+		c := local[i]
+		if !('a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(".-_+=", c) >= 0) {
+			return false
+		}
+	}
+	return netaddr.ValidHostname(domain)
+}
+
+// validDomain says whether ETRN may name it: a host name or an address literal.
+func validDomain(name string) bool {
+	if strings.HasPrefix(name, "[") {
+		_, ok := netaddr.Literal(name)
+		return ok
+	}
+	return netaddr.ValidHostname(name)
+}

@@ -1,0 +1,179 @@
+package smtpd
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"postern/internal/ipc/cleanup"
+	"postern/internal/ipc/rewrite"
+	"postern/internal/mail/event"
+	"postern/internal/mail/record"
+)
+
+// dateLayout is RFC 5322 3.3 as Postfix writes it.
+const dateLayout = "Mon, 02 Jan 2006 15:04:05 -0700 (MST)"
+
+// freeSpace is what is left for ordinary users on the queue's file system.
+func freeSpace() (int64, error) {
+	var st unix.Statfs_t
+	if err := unix.Statfs(".", &st); err != nil {
+		return 0, err
+	}
+	return int64(st.Bavail) * st.Bsize, nil
+}
+
+// openQueue starts the record stream of the message and writes what is known
+// of its origin. The order is Postfix's.
+func (s *session) openQueue() error {
+	flags := s.flags
+	if s.tx.smtputf8 {
+		flags |= cleanup.FlagSMTPUTF8
+	} else if s.common.SMTPUTF8Enable {
+		flags |= cleanup.FlagAutoUTF8
+	}
+	q, err := s.cleanup.Open(s.ctx, flags)
+	if err != nil {
+		return err
+	}
+	if q.QueueID == "" {
+		q.Close()
+		return fmt.Errorf("cleanup cannot create a queue file")
+	}
+	s.tx.queue = q
+	s.subject.QueueID = q.QueueID
+	w := q.W
+	t := s.tx.arrival
+	w.Printf(record.Time, "%d %d", t.Unix(), t.Nanosecond()/1000)
+	if s.conf.ContentFilter != "" {
+		w.PutString(record.Filter, s.conf.ContentFilter)
+	}
+	ident := s.xf.ident
+	if ident == "" {
+		ident = q.QueueID
+	}
+	w.Attr("log_ident", ident)
+	w.Attr("rewrite_context", s.rewriteContext())
+	if s.subject.SASLUsername != "" {
+		w.Attr("sasl_method", s.subject.SASLMethod)
+		w.Attr("sasl_username", s.subject.SASLUsername)
+	}
+	if s.subject.SASLSender != "" {
+		w.Attr("sasl_sender", s.subject.SASLSender)
+	}
+	if s.tx.envelopeID != "" {
+		w.Attr("envelope_id", s.tx.envelopeID)
+	}
+	if s.tx.ret != "" {
+		w.Attr("ret_flags", map[string]string{"FULL": "1", "HDRS": "2"}[s.tx.ret])
+	}
+	w.PutString(record.Sender, s.tx.sender)
+	s.origin(w)
+	if s.tx.encoding != "" {
+		w.Attr("encoding", s.tx.encoding)
+	}
+	s.effectRecords(w)
+	s.logMessage()
+	return w.Err()
+}
+
+// origin writes who the client is: as logs and delivery agents are told
+// (XFORWARD may say so), and as milters and filters see it.
+func (s *session) origin(w *record.Writer) {
+	name, addr, port, helo, proto := s.peer.name, s.peer.addr, s.peer.port, s.subject.Helo, s.subject.Protocol
+	origin := name + "[" + addr + "]"
+	if s.xf.given {
+		name, addr, port, helo, proto = s.xf.name, s.xf.addr, s.xf.port, s.xf.helo, s.xf.proto
+		origin = name + "[" + addr + "]"
+	}
+	w.Attr("log_client_name", name)
+	w.Attr("log_client_address", addr)
+	w.Attr("log_client_port", port)
+	w.Attr("log_message_origin", origin)
+	if helo != "" {
+		w.Attr("log_helo_name", helo)
+	}
+	w.Attr("log_protocol_name", proto)
+	w.Attr("client_name", s.peer.name)
+	w.Attr("reverse_client_name", s.peer.reverse)
+	w.Attr("client_address", s.peer.addr)
+	w.Attr("client_port", s.peer.port)
+	w.Attr("server_address", s.peer.serverAddr)
+	w.Attr("server_port", s.peer.serverPort)
+	if s.subject.HasHelo {
+		w.Attr("helo_name", s.subject.Helo)
+	}
+	w.Attr("protocol_name", s.subject.Protocol)
+	w.Attr("client_address_type", s.peer.family())
+}
+
+// effectRecords writes what access tables asked for so far and forgets it, so
+// that it is written once.
+func (s *session) effectRecords(w *record.Writer) {
+	e := &s.subject.Effects
+	flags := cleanup.Flags(0)
+	if e.Hold {
+		flags |= cleanup.FlagHold
+	}
+	if e.Discard {
+		flags |= cleanup.FlagDiscard
+	}
+	if flags != 0 {
+		w.PutString(record.Flags, strconv.Itoa(int(flags)))
+	}
+	if e.Filter != "" {
+		w.PutString(record.Filter, e.Filter)
+	}
+	if e.Redirect != "" {
+		w.PutString(record.Redirect, e.Redirect)
+	}
+	e.Hold, e.Filter, e.Redirect = false, "", ""
+}
+
+func (s *session) logMessage() {
+	e := &event.SMTPDMessage{QueueID: s.queueID(), Client: s.subject.LogClient,
+		SASLMethod: s.subject.SASLMethod, SASLUsername: s.subject.SASLUsername, SASLSender: s.subject.SASLSender}
+	if s.xf.given {
+		e.OrigQueueID = s.xf.ident
+		e.OrigClient = s.xf.name + "[" + s.xf.addr + "]"
+	}
+	e.Trail = append(e.Trail, s.subject.Trail...)
+	s.log.Event(e)
+}
+
+// rewriteContext says how cleanup treats incomplete addresses in the header:
+// local clients' are completed with this system's domain.
+func (s *session) rewriteContext() string {
+	for _, w := range s.localClients {
+		match := false
+		switch w {
+		case "permit_inet_interfaces":
+			match = s.own[s.peer.ip]
+		case "permit_mynetworks":
+			match, _ = s.myNetworks.Match(s.ctx, s.peer.name, s.peer.addr)
+		case "permit_sasl_authenticated":
+			match = s.auth != nil
+		case "permit_tls_clientcerts", "permit_tls_all_clientcerts":
+			match = s.tls != nil && s.tls.Trusted
+		}
+		if match {
+			return rewrite.Local
+		}
+	}
+	if s.standAlone {
+		return rewrite.Local
+	}
+	return rewrite.Remote
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-t.C:
+	}
+}

@@ -1,0 +1,480 @@
+package smtpd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"postern/internal/ipc/anvil"
+	"postern/internal/mail/event"
+	"postern/internal/protocol/smtp"
+)
+
+// Why a session ended, in the words of the log.
+const (
+	reasonLost    = "lost connection"
+	reasonTimeout = "timeout"
+	reasonErrors  = "too many errors"
+)
+
+// anvilService is the name of the anvil service.
+const anvilService = "anvil"
+
+var processID = os.Getpid()
+
+// Serve is one session.
+func (s *Server) Serve(ctx context.Context, c net.Conn) error {
+	conf, rules := s.current()
+	n := &session{Server: s, conf: conf, rules: rules, ctx: ctx, conn: c, raw: c, octets: -1, where: "CONNECT",
+		bareNewline: s.bareNewline}
+	rate := conf.MinDataRate
+	if !conf.PerRequestDeadline {
+		// Without per-request deadlines a slower client is tolerated, but
+		// none may hold a session for ever.
+		rate = max(1, rate/10)
+	}
+	n.in = smtp.NewReader(c, smtp.Limits{Timeout: conf.Timeout, MinRate: rate}, s.buffers)
+	defer n.in.Release()
+	p := newPeer(c)
+	s.lookupPeer(ctx, &p)
+	n.subject.SASLEnabled = s.sasl != nil
+	n.subject.InputWaiting = n.inputWaiting
+	n.setPeer(p)
+	n.trusted = n.xforwardAllowed()
+	n.log.Event(&event.SMTPDConnect{Client: n.subject.LogClient, Service: s.name})
+	n.converse()
+	n.reset()
+	n.uncount()
+	n.disconnected()
+	return nil
+}
+
+// setPeer makes p the client.
+func (s *session) setPeer(p peer) {
+	s.peer = p
+	b := &s.subject
+	b.ClientName, b.ClientAddr, b.ClientPort, b.NameStatus = p.name, p.addr, p.port, p.status
+	b.ReverseName, b.ReverseStatus = p.reverse, p.reverseStatus
+	b.ServerAddr, b.ServerPort = p.serverAddr, p.serverPort
+	b.LogClient = event.Client{Name: p.name, Addr: p.addr}
+	if s.conf.ClientPortLogging {
+		b.LogClient.Port = p.port
+	}
+	s.limited = false
+	if s.counter != nil && !s.xclientAllowed() {
+		exempt, err := s.exceptions.Match(s.ctx, p.name, p.addr)
+		s.limited = err == nil && !exempt
+	}
+	if s.Server.bareNewline != smtp.AllowBareLF {
+		s.bareNewline = s.Server.bareNewline
+		if exempt, err := s.bareExclusions.Match(s.ctx, p.name, p.addr); err == nil && exempt {
+			s.bareNewline = smtp.AllowBareLF
+		}
+	}
+	s.in.Strict = s.bareNewline != smtp.AllowBareLF
+}
+
+// converse is the dialogue, from greeting to end.
+func (s *session) converse() {
+	if s.conf.TLS.WrapperMode && s.Server.tls != nil {
+		if !s.handshake() {
+			s.logLost()
+			return
+		}
+		s.where = "CONNECT"
+	}
+	if s.conf.ForbidUnauthPipelining && !s.standAlone && s.earlyTalker() {
+		s.synchronization()
+		s.write()
+		return
+	}
+	s.chooseDiscards()
+	s.put(s.greeting())
+	for !s.end {
+		if s.errors >= s.conf.HardErrorLimit && !s.standAlone {
+			s.reason = reasonErrors
+			s.put(ok(421, "4.7.0", s.common.MyHostname+" Error: too many errors"))
+			break
+		}
+		line, err := s.readCommand()
+		if err != nil {
+			s.lost(err)
+			break
+		}
+		s.command(line)
+	}
+	s.write()
+	if s.reason != "" {
+		s.logLost()
+	}
+}
+
+// greeting is the first reply: the banner, unless the client is refused here.
+func (s *session) greeting() smtp.Reply {
+	s.where, s.subject.Stage = "CONNECT", "CONNECT"
+	s.denied = smtp.Reply{}
+	if r := s.tooManyConnections(); !r.IsZero() {
+		s.end = true
+		return r
+	}
+	if !s.conf.Restrict.DelayReject && !s.standAlone {
+		if r := s.rules.Connect(s.ctx, &s.subject); !r.IsZero() {
+			s.denied = r
+			s.end = hangsUp(r)
+			return r
+		}
+	}
+	return smtp.NewReply(220, "", s.banner)
+}
+
+// tooManyConnections asks anvil.
+func (s *session) tooManyConnections() smtp.Reply {
+	if !s.limited || s.counter == nil {
+		return smtp.Reply{}
+	}
+	c, err := s.counter.Tell(s.ctx, anvil.Connect, s.name, s.clientKey())
+	if err != nil {
+		s.log.Warningf("%v", err)
+		return smtp.Reply{}
+	}
+	s.counted = true
+	what, n := "", 0
+	switch {
+	case s.conf.ClientConnectionCount > 0 && c.Count > s.conf.ClientConnectionCount:
+		what, n = "Connection concurrency", c.Count
+	case s.conf.ClientConnectionRate > 0 && c.Rate > s.conf.ClientConnectionRate:
+		what, n = "Connection rate", c.Rate
+	default:
+		return smtp.Reply{}
+	}
+	s.log.Warningf("%s limit exceeded: %d from %s for service %s", what, n, s.subject.LogClient, s.name)
+	return ok(421, "4.7.0", s.common.MyHostname+" Error: too many connections from "+s.peer.addr)
+}
+
+func (s *session) uncount() {
+	if s.counted {
+		s.counted = false
+		s.counter.Tell(s.ctx, anvil.Disconnect, s.name, s.clientKey())
+	}
+}
+
+// limitsApply says whether the client is counted for a limit.
+func (s *session) limitsApply(limit int) bool { return limit > 0 && s.limited && s.counter != nil }
+
+// overRate tells anvil of an event and says whether there are too many.
+func (s *session) overRate(e anvil.Event, limit int, what string) bool {
+	if !s.limitsApply(limit) {
+		return false
+	}
+	c, err := s.counter.Tell(s.ctx, e, s.name, s.clientKey())
+	if err != nil || c.Rate <= limit {
+		return false
+	}
+	s.log.Warningf("%s limit exceeded: %d from %s for service %s", what, c.Rate, s.subject.LogClient, s.name)
+	return true
+}
+
+// readCommand sends what waits to be sent, if the client has nothing more to
+// say, and reads a line.
+func (s *session) readCommand() (string, error) {
+	if bytes.IndexByte(s.in.Peek(), '\n') < 0 {
+		if err := s.write(); err != nil {
+			return "", err
+		}
+	}
+	line, err := s.in.ReadLine(s.common.LineLengthLimit)
+	if isTooLong(err) {
+		s.log.Warningf("%s: request longer than %d: %.30s...", s.subject.LogClient, s.common.LineLengthLimit, line)
+		err = nil
+	}
+	return string(line), err
+}
+
+func isTooLong(err error) bool { return errors.Is(err, smtp.ErrLineTooLong) }
+
+// command runs one command line.
+func (s *session) command(line string) {
+	if s.in.BareLF {
+		switch s.bareNewline {
+		case smtp.NoteBareLF:
+			s.bareSeen = true
+		case smtp.RejectBareLF:
+			s.log.Event(s.action("reject", "bare <LF> received", s.queueID()))
+			s.put(ok(s.conf.ForbidBareNewlineCode, "5.5.2", s.common.MyHostname+" Error: bare <LF> received"))
+			s.end = true
+			return
+		}
+	}
+	if s.common.SMTPUTF8Enable && !utf8.ValidString(line) {
+		s.complain(ok(500, "5.5.2", "Error: bad UTF-8 syntax"))
+		return
+	}
+	verb, arg := splitCommand(line)
+	if verb == "" {
+		s.complain(ok(500, "5.5.2", "Error: bad syntax"))
+		return
+	}
+	if s.isNoop(verb) {
+		s.put(ok(250, "2.0.0", "Ok"))
+		s.countJunk()
+		return
+	}
+	n := lookup(verb)
+	s.counts[n].Total++
+	if n == cmdUnknown && s.isForeign(verb) {
+		s.log.Warningf("non-SMTP command from %s: %.100s", s.subject.LogClient, line)
+		s.put(ok(221, "2.7.0", "Error: I can break rules, too. Goodbye."))
+		s.end = true
+		return
+	}
+	s.dispatch(n, arg)
+}
+
+// complain is a reply that counts as an error.
+func (s *session) complain(r smtp.Reply) {
+	s.put(r)
+	s.errors++
+}
+
+func splitCommand(line string) (verb, arg string) {
+	line = strings.Trim(line, " \t")
+	if i := strings.IndexAny(line, " \t"); i >= 0 {
+		return line[:i], strings.Trim(line[i:], " \t")
+	}
+	return line, ""
+}
+
+func (s *session) isNoop(verb string) bool {
+	if s.noops.Empty() {
+		return false
+	}
+	ok, err := s.noops.MatchString(s.ctx, verb)
+	return err == nil && ok
+}
+
+// isForeign says that the client speaks another protocol, or sends a message
+// header: nobody is there who could understand a reply.
+func (s *session) isForeign(verb string) bool {
+	if i := strings.IndexByte(verb, ':'); i > 0 && headerName(verb[:i]) {
+		return true
+	}
+	ok, err := s.forbidden.MatchString(s.ctx, verb)
+	return err == nil && ok
+}
+
+func headerName(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] <= ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// dispatch runs the command with the number n.
+func (s *session) dispatch(n int, arg string) {
+	if !s.denied.IsZero() && n != cmdQUIT {
+		s.complain(ok(503, "5.7.0", "Error: access denied for "+s.subject.LogClient.String()))
+		return
+	}
+	if n == cmdUnknown {
+		s.where = "UNKNOWN"
+		s.complain(ok(500, "5.5.2", "Error: command not recognized"))
+		return
+	}
+	c := &commands[n]
+	if s.mustEncrypt() && c.flags&preTLS == 0 {
+		s.complain(ok(530, "5.7.0", "Must issue a STARTTLS command first"))
+		return
+	}
+	s.where, s.subject.Stage = c.verb, c.verb
+	if c.flags&last != 0 && s.in.Buffered() > 0 && !s.standAlone && n != cmdSTARTTLS && s.conf.ForbidUnauthPipelining {
+		s.synchronization()
+		return
+	}
+	o := c.run(s, arg)
+	for {
+		if !o.silent {
+			s.put(o.Reply)
+		}
+		if o.next == nil {
+			break
+		}
+		if s.write() != nil {
+			s.reason, s.end = reasonLost, true
+			break
+		}
+		o = o.next()
+	}
+	if o.failed || !o.silent && !o.Positive() && o.Code != 452 {
+		s.errors++
+	} else if !o.silent && o.Code == 452 && n != cmdRCPT {
+		s.errors++
+	} else if o.silent || o.Positive() {
+		s.counts[n].Good++
+	}
+	if c.flags&junk != 0 {
+		s.countJunk()
+	}
+}
+
+// mustEncrypt says that only a few commands are allowed before STARTTLS.
+func (s *session) mustEncrypt() bool {
+	return s.tls == nil && s.Server.tls.Level() == levelEncrypt && !s.standAlone
+}
+
+func (s *session) countJunk() {
+	if s.junk++; s.junk > s.conf.JunkCommandLimit+1 {
+		s.errors++
+	}
+}
+
+// synchronization ends the session of a client that talks out of turn (RFC 2920
+// 3.1).
+func (s *session) synchronization() {
+	s.log.Infof("improper command pipelining after %s from %s: %s", s.where, s.subject.LogClient, escape(s.in.Peek()))
+	s.put(ok(554, "5.5.0", "Error: SMTP protocol synchronization"))
+	s.end = true
+}
+
+// escape shows octets as C does.
+func escape(b []byte) string {
+	const limit = 100
+	var t strings.Builder
+	for _, c := range b[:min(len(b), limit)] {
+		switch c {
+		case '\r':
+			t.WriteString(`\r`)
+		case '\n':
+			t.WriteString(`\n`)
+		case '\t':
+			t.WriteString(`\t`)
+		case '\\':
+			t.WriteString(`\\`)
+		default:
+			if c < ' ' || c >= 0x7f {
+				fmt.Fprintf(&t, `\%03o`, c)
+			} else {
+				t.WriteByte(c)
+			}
+		}
+	}
+	return t.String()
+}
+
+// earlyTalker says whether the client talks before the greeting.
+func (s *session) earlyTalker() bool {
+	return s.inputWaiting()
+}
+
+// inputWaiting says whether the client has sent more than it may.
+func (s *session) inputWaiting() bool {
+	return s.in.Buffered() > 0 || s.in.WaitReadable(0) == nil
+}
+
+// put adds a reply to what is sent at the next chance. A client with many
+// errors waits for each.
+func (s *session) put(r smtp.Reply) {
+	if s.errors >= s.conf.SoftErrorLimit && s.conf.ErrorSleepTime > 0 && !s.standAlone {
+		s.write()
+		s.sleep(s.ctx, s.conf.ErrorSleepTime)
+	}
+	if r.Code >= 400 {
+		s.addFooter(&r)
+	}
+	if hangsUp(r) {
+		s.end = true
+	}
+	s.out = r.AppendTo(s.out)
+	if len(s.out) > maxPending {
+		s.write()
+	}
+}
+
+// maxPending bounds the replies that wait.
+const maxPending = 4096
+
+// hangsUp says that a reply announces the end of the session.
+func hangsUp(r smtp.Reply) bool { return r.Code == 421 || r.Code == 521 }
+
+// addFooter appends smtpd_reject_footer. A text that begins with "\c" goes on
+// in the last line.
+func (s *session) addFooter(r *smtp.Reply) {
+	if s.conf.RejectFooter == "" {
+		return
+	}
+	text := s.footer(s.conf.RejectFooter, func(name string) (string, bool) { return s.subject.Macro(name) })
+	lines := strings.Split(text, `\n`)
+	if rest, glued := strings.CutPrefix(lines[0], `\c`); glued {
+		lines = lines[1:]
+		r.Lines[len(r.Lines)-1] += rest
+	}
+	for _, l := range lines {
+		if l = strings.TrimSpace(l); l != "" {
+			r.Lines = append(r.Lines, l)
+		}
+	}
+}
+
+// write sends the replies that wait.
+func (s *session) write() error {
+	if len(s.out) == 0 {
+		return nil
+	}
+	s.conn.SetWriteDeadline(time.Now().Add(s.conf.Timeout))
+	_, err := s.conn.Write(s.out)
+	s.out = s.out[:0]
+	if cap(s.out) > maxPending {
+		s.out = nil
+	}
+	return err
+}
+
+// lost ends the session because of a read error.
+func (s *session) lost(err error) outcome {
+	s.reason, s.end = reasonLost, true
+	if smtp.IsTimeout(err) {
+		s.reason = reasonTimeout
+		if s.octets < 0 {
+			s.put(ok(421, "4.4.2", s.common.MyHostname+" Error: timeout exceeded"))
+		}
+	}
+	if s.tx != nil && s.octets >= 0 {
+		s.octets = s.tx.octets
+	}
+	return outcome{silent: true, failed: true}
+}
+
+func (s *session) logLost() {
+	s.log.Event(&event.SMTPDLost{QueueID: s.queueID(), Reason: s.reason, Stage: s.where, Octets: s.octets, Client: s.subject.LogClient})
+}
+
+// action makes the event of a refusal that no restriction made.
+func (s *session) action(what, text, id string) *event.SMTPDAction {
+	return &event.SMTPDAction{QueueID: id, Action: what, Stage: s.where, Client: s.subject.LogClient, Reason: text, Protocol: s.subject.Protocol}
+}
+
+// disconnected logs the end with the counts of commands.
+func (s *session) disconnected() {
+	e := &event.SMTPDDisconnect{Client: s.subject.LogClient}
+	for i, c := range s.counts {
+		if c.Total == 0 {
+			continue
+		}
+		c.Name = "unknown"
+		if i < len(commands) {
+			c.Name = strings.ToLower(commands[i].verb)
+		}
+		e.Commands = append(e.Commands, c)
+	}
+	if s.bareSeen {
+		e.Notes = "bare_lf"
+	}
+	s.log.Event(e)
+}

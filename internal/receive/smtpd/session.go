@@ -1,0 +1,114 @@
+package smtpd
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"postern/internal/ipc/cleanup"
+	"postern/internal/mail/event"
+	"postern/internal/protocol/smtp"
+	"postern/internal/protocol/starttls"
+	"postern/internal/receive/smtpd/restrict"
+)
+
+// A session is one connection.
+type session struct {
+	*Server
+	conf  *Config
+	rules *restrict.Engine
+	ctx   context.Context
+
+	conn net.Conn // the innermost: TLS when it is in use
+	raw  net.Conn // below TLS
+	in   *smtp.Reader
+	out  []byte // replies that wait for the end of a pipelined group
+
+	peer    peer
+	subject restrict.Subject
+	xf      xforward
+	tls     *starttls.Session
+	auth    *authState // nil while nobody has authenticated
+	tx      *transaction
+
+	where       string // the command that was given last, for logs
+	bareNewline smtp.BareNewline
+	bareSeen    bool // noted at the end of the session
+	discards    map[string]bool
+	extended    bool // EHLO, not HELO
+	errors      int
+	junk        int
+	counts      [cmdUnknown + 1]event.CommandCount
+	trusted     bool // may use XFORWARD: by the address of the connection
+	counted     bool // anvil knows of the connection
+	limited     bool // the client is not exempt from limits
+	denied      smtp.Reply
+	end         bool
+	reason      string // why the session ends, for the log
+	octets      int64  // of message content when it ended; -1 outside of it
+}
+
+// A transaction is one message, from MAIL to the end of data. Without MAIL
+// there is none.
+type transaction struct {
+	sender     string // internal form
+	encoding   string // 7bit, 8bit; "" when BODY was not given
+	size       int64  // as announced
+	smtputf8   bool
+	ret        string // HDRS, FULL
+	envelopeID string // decoded
+	arrival    time.Time
+	recipients []string // accepted ones
+	overshoot  int      // refused because there were too many
+
+	queue  *cleanup.Session // nil until the queue file is open
+	hidden bool             // the refusal of BDAT chunks that follow a bad one
+	bdat   *bdatState
+	status cleanup.Status
+	octets int64
+	lost   bool // cleanup went away
+}
+
+// reset ends the transaction, whatever its state. It is the only way out of
+// one, used by every verb.
+func (s *session) reset() {
+	if s.tx != nil && s.tx.queue != nil {
+		s.tx.queue.Close() // cleanup removes what is not finished
+	}
+	s.tx = nil
+	s.subject.NewTransaction()
+}
+
+// queueID names the message in log lines, "" before there is one.
+func (s *session) queueID() string { return s.subject.QueueID }
+
+// reply makes a reply.
+func ok(code int, status, text string) smtp.Reply {
+	return smtp.NewReply(code, statusOf(status), text)
+}
+
+// policy returns the restrictions that apply: lists may be others under stress.
+func (s *Server) current() (*Config, *restrict.Engine) {
+	if s.stress != nil && s.stress() && s.stressed.Timeout > 0 {
+		return &s.stressed, s.stressPolicy
+	}
+	return &s.normal, s.policy
+}
+
+// clientKey is the address by which anvil counts: with IPv6, and where the
+// administrator says so, a network.
+func (s *session) clientKey() string {
+	a := s.peer.ip
+	bits := s.conf.IPv6Prefix
+	if a.Is4() {
+		bits = s.conf.IPv4Prefix
+	}
+	if !a.IsValid() || bits >= a.BitLen() {
+		return s.peer.addr
+	}
+	p, err := a.Prefix(bits)
+	if err != nil {
+		return s.peer.addr
+	}
+	return p.String()
+}

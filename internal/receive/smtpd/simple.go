@@ -1,0 +1,96 @@
+package smtpd
+
+import (
+	"strings"
+
+	"postern/internal/mail/address"
+	"postern/internal/mail/dsn"
+	"postern/internal/protocol/smtp"
+)
+
+func statusOf(s string) dsn.Status { return dsn.Status(s) }
+
+func (s *session) rset(arg string) outcome {
+	if arg != "" {
+		return say(ok(501, "5.5.4", "Syntax: RSET"))
+	}
+	s.reset()
+	return say(ok(250, "2.0.0", "Ok"))
+}
+
+func (s *session) noop(string) outcome { return say(ok(250, "2.0.0", "Ok")) }
+
+func (s *session) quit(string) outcome {
+	s.end = true
+	return say(ok(221, "2.0.0", "Bye"))
+}
+
+// help answers with where to read. Postfix has no HELP before 3.11.
+func (s *session) help(string) outcome {
+	return say(ok(214, "2.0.0", "Commands: HELO EHLO MAIL RCPT DATA BDAT RSET NOOP VRFY QUIT"))
+}
+
+// vrfy says whether mail for an address would be taken (RFC 5321 3.5.1).
+func (s *session) vrfy(arg string) outcome {
+	switch {
+	case s.conf.DisableVRFY:
+		return say(ok(502, "5.5.1", "VRFY command is disabled"))
+	case s.conf.HeloRequired && !s.subject.HasHelo:
+		return say(ok(503, "5.5.1", "Error: send HELO/EHLO first"))
+	case arg == "":
+		return say(ok(501, "5.5.4", "Syntax: VRFY address"))
+	}
+	shown := arg
+	if i := len(arg) - len(" SMTPUTF8"); i > 0 && strings.EqualFold(arg[i:], " SMTPUTF8") {
+		arg = strings.TrimRight(arg[:i], " ")
+		shown = arg
+	}
+	addr, valid := s.path(arg, "VRFY", pathVerify)
+	if !valid {
+		return say(ok(501, "5.1.3", "Bad recipient address syntax"))
+	}
+	s.subject.Recipient, s.subject.HasRecipient = addr, true
+	defer func() { s.subject.Recipient, s.subject.HasRecipient = "", false }()
+	if r := s.rules.To(s.ctx, &s.subject); !r.IsZero() {
+		return say(r)
+	}
+	return say(ok(252, "2.0.0", address.Quote822(strings.Trim(shown, "<>"))))
+}
+
+// etrn asks for the queue of a domain to be sent (RFC 1985).
+func (s *session) etrn(arg string) outcome {
+	switch {
+	case s.conf.HeloRequired && !s.subject.HasHelo:
+		return say(ok(503, "5.5.1", "Error: send HELO/EHLO first"))
+	case s.tx != nil:
+		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
+	case arg == "" || strings.ContainsAny(arg, " \t"):
+		return say(ok(500, "", "Syntax: ETRN domain"))
+	}
+	name := arg
+	if name[0] == '@' || name[0] == '#' {
+		name = name[1:]
+	}
+	if !validDomain(name) {
+		return say(ok(501, "", "Error: invalid parameter syntax"))
+	}
+	s.subject.ETRNDomain = name
+	defer func() { s.subject.ETRNDomain = "" }()
+	if r := s.rules.Flush(s.ctx, &s.subject); !r.IsZero() {
+		return say(r)
+	}
+	served, err := s.flushDomains.MatchDomain(s.ctx, name)
+	if err != nil {
+		return say(ok(459, "", "<"+arg+">: service unavailable"))
+	}
+	if !served {
+		s.log.Warningf("reject: ETRN %.100s... from %s", arg, s.subject.LogClient)
+		return say(ok(459, "", "<"+arg+">: service unavailable"))
+	}
+	return s.flush(name)
+}
+
+// refuse logs a refusal and makes a reply of it.
+func (s *session) refuse(code int, status, text string) outcome {
+	return say(s.rules.Refuse(&s.subject, smtp.NewReply(code, statusOf(status), text)))
+}

@@ -1,0 +1,303 @@
+// Package smtpd is the SMTP server: it takes mail from the network and hands
+// it to cleanup.
+//
+// A session is one connection, a transaction one message in it. A table maps
+// each verb to a handler; a handler checks whether the command is legal, asks
+// the policy (package restrict), has its effect, and returns a reply. Only the
+// loop in serve.go writes to the client.
+//
+// RFC 5321 and its extensions: 1870 (SIZE), 2034 (enhanced status codes), 2920
+// (PIPELINING), 3030 (CHUNKING), 3207 (STARTTLS), 3461 (DSN), 4954 (AUTH), 6152
+// (8BITMIME), 6531 (SMTPUTF8). Postfix: smtpd(8).
+package smtpd
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"postern/internal/base/macro"
+	"postern/internal/base/maillog"
+	"postern/internal/base/netaddr"
+	"postern/internal/config/param"
+	"postern/internal/ipc/anvil"
+	"postern/internal/ipc/cleanup"
+	"postern/internal/ipc/endpoint"
+	"postern/internal/ipc/flush"
+	"postern/internal/ipc/rewrite"
+	"postern/internal/mail/addrclass"
+	"postern/internal/mail/address"
+	"postern/internal/mail/addrmap"
+	"postern/internal/protocol/dns"
+	"postern/internal/protocol/smtp"
+	"postern/internal/protocol/starttls"
+	"postern/internal/receive/smtpd/restrict"
+	"postern/internal/service"
+	"postern/internal/table"
+	"postern/internal/table/matchlist"
+)
+
+// A Resolver asks trivial-rewrite about addresses (rewrite.Client).
+type Resolver interface {
+	Resolve(ctx context.Context, sender, addr string) (rewrite.Resolved, error)
+	Rewrite(ctx context.Context, ruleset, addr string) (string, error)
+}
+
+// An Opener starts a message in the cleanup service (cleanup.Client).
+type Opener interface {
+	Open(ctx context.Context, flags cleanup.Flags) (*cleanup.Session, error)
+}
+
+// A Counter tells anvil what clients do (anvil.Client).
+type Counter interface {
+	Tell(ctx context.Context, e anvil.Event, service, addr string) (anvil.Counts, error)
+}
+
+// A Server is the smtpd program.
+type Server struct {
+	normal, stressed Config
+
+	common     *param.Common
+	log        *maillog.Logger
+	name       string // of the master.cf entry
+	standAlone bool
+	stress     func() bool
+	param      func(name string) (string, bool, error)
+	now        func() time.Time
+	sleep      func(ctx context.Context, d time.Duration)
+
+	policy, stressPolicy *restrict.Engine
+	tls                  *starttls.Server
+	sasl                 *saslServer
+	names                *dns.Native
+	resolver             Resolver
+	cleanup              Opener
+	counter              Counter // nil: nothing is limited
+	flags                cleanup.Flags
+	banner               string
+	buffers              *sync.Pool
+	bareNewline          smtp.BareNewline
+	own                  map[netip.Addr]bool
+
+	bareExclusions *matchlist.List
+	forbidden      *matchlist.List
+	noops          *matchlist.List
+	exceptions     *matchlist.List
+	xclientHosts   *matchlist.List
+	xforwardHosts  *matchlist.List
+	flushDomains   *matchlist.List
+	discardMaps    *table.Maps
+	discard        map[string]bool
+	localClients   []string
+	serial         atomic.Uint64 // of policy instances
+	myNetworks     *matchlist.List
+	flushService   *endpoint.Endpoint
+	statfs         func() (free int64, err error)
+}
+
+// New returns the program.
+func New() service.Service { return &Server{} }
+
+// Params names the parameters.
+func (s *Server) Params(p *param.Set) { s.normal.Params(p) }
+
+// StressParams names them again, for the stress state.
+func (s *Server) StressParams(p *param.Set) { s.stressed.Params(p) }
+
+// Open reads keys and tables, and prepares whatever a session asks.
+func (s *Server) Open(e *service.Env) error {
+	c := &s.normal
+	if name := c.unsupported(); name != "" {
+		return fmt.Errorf("parameter %s is not supported yet", name)
+	}
+	s.common, s.log, s.name, s.standAlone, s.stress = e.Common, e.Log, e.Name, e.StandAlone, e.Stress
+	s.now, s.sleep = time.Now, pause
+	s.buffers = smtp.NewBuffers()
+	set := param.NewSet()
+	var common param.Common
+	common.Params(set)
+	new(Config).Params(set)
+	s.param = func(name string) (string, bool, error) {
+		value, _, ok := e.Config.Lookup(name)
+		if !ok {
+			return "", false, nil
+		}
+		value, err := set.Expand(e.Config, value)
+		return value, true, err
+	}
+	var err error
+	if s.banner, err = set.Expand(e.Config, c.Banner); err != nil {
+		return err
+	}
+	var ok bool
+	if s.bareNewline, ok = smtp.ParseBareNewline(c.ForbidBareNewline); !ok {
+		return fmt.Errorf("bad configuration: smtpd_forbid_bare_newline = %s", c.ForbidBareNewline)
+	}
+	if s.flags, err = receiveFlags(c.ReceiveOverrideOptions, s.common.SMTPUTF8Enable); err != nil {
+		return err
+	}
+	for _, step := range []func(*service.Env) error{s.openClients, s.openLists, s.openPolicy, s.openTLS, s.openSASL} {
+		if err := step(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openClients prepares the services that are asked.
+func (s *Server) openClients(e *service.Env) error {
+	client, err := s.normal.DNS.Open()
+	if err != nil {
+		return err
+	}
+	client.Warn = s.log.Warningf
+	s.names = s.normal.DNS.OpenNative(client)
+	s.resolver = rewrite.New(e.Endpoint("private", s.common.RewriteServiceName, rewrite.Protocol))
+	s.cleanup = cleanup.NewClient(e.Endpoint("public", s.common.CleanupServiceName, cleanup.Protocol), s.common.IPCIdle)
+	c := &s.normal
+	if !s.standAlone && (c.ClientConnectionCount > 0 || c.ClientConnectionRate > 0 || c.ClientMessageRate > 0 ||
+		c.ClientRecipientRate > 0 || c.ClientNewTLSRate > 0 || c.ClientAuthRate > 0) {
+		s.counter = anvil.NewClient(endpoint.New("", "private", anvilService, anvil.Protocol,
+			endpoint.Times{Timeout: 10 * time.Second, Idle: s.common.IPCIdle}))
+	}
+	s.flushService = e.Endpoint("public", s.common.FlushServiceName, flush.Protocol)
+	s.statfs = freeSpace
+	return nil
+}
+
+func (s *Server) openLists(e *service.Env) (err error) {
+	c := &s.normal
+	list := func(p **matchlist.List, name, value string) {
+		if err == nil {
+			*p, err = matchlist.New(name, value, e.Tables, matchlist.ParentStyle(name, s.common.ParentDomainMatchesSubdomains))
+		}
+	}
+	list(&s.bareExclusions, "smtpd_forbid_bare_newline_exclusions", c.ForbidBareNewlineExclusions)
+	list(&s.forbidden, "smtpd_forbidden_commands", c.ForbiddenCommands)
+	list(&s.noops, "smtpd_noop_commands", c.NoopCommands)
+	list(&s.exceptions, "smtpd_client_event_limit_exceptions", c.ClientExceptions)
+	list(&s.xclientHosts, "smtpd_authorized_xclient_hosts", c.AuthorizedXclientHosts)
+	list(&s.xforwardHosts, "smtpd_authorized_xforward_hosts", c.AuthorizedXforwardHosts)
+	list(&s.myNetworks, "mynetworks", s.common.MyNetworks)
+	list(&s.flushDomains, "fast_flush_domains", c.FastFlushDomains)
+	if err != nil {
+		return err
+	}
+	if s.discard, err = ehloWords("smtpd_discard_ehlo_keywords", c.DiscardKeywords); err != nil {
+		return err
+	}
+	if s.discardMaps, err = e.Tables.Maps("smtpd_discard_ehlo_keyword_address_maps", c.DiscardKeywordMaps, table.FoldKey); err != nil {
+		return err
+	}
+	s.localClients = param.Split(c.LocalHeaderRewriteClients)
+	for _, w := range s.localClients {
+		switch w {
+		case "permit_inet_interfaces", "permit_mynetworks", "permit_sasl_authenticated", "permit_tls_clientcerts", "permit_tls_all_clientcerts":
+		default:
+			return fmt.Errorf("local_header_rewrite_clients: %s is not supported yet", w)
+		}
+	}
+	return nil
+}
+
+// openPolicy makes the restriction engine, and a second one where the lists
+// are others under stress.
+func (s *Server) openPolicy(e *service.Env) error {
+	families, err := netaddr.ParseFamilies(s.common.InetProtocols)
+	if err != nil {
+		return err
+	}
+	lookup := net.DefaultResolver.LookupHost
+	ifaces, err := netaddr.ParseInterfaces(context.Background(), s.common.InetInterfaces, families, lookup)
+	if err != nil {
+		return err
+	}
+	proxies, err := netaddr.ParseHosts(context.Background(), "proxy_interfaces", s.common.ProxyInterfaces, families, lookup)
+	if err != nil {
+		return err
+	}
+	s.own = map[netip.Addr]bool{}
+	for _, a := range ifaces.Addrs {
+		s.own[a.Unmap()] = true
+	}
+	classes := s.normal.classes()
+	classes.MyDestination, classes.RelayDomains = s.common.MyDestination, s.common.RelayDomains
+	classes.ParentDomainMatchesSubdomains = s.common.ParentDomainMatchesSubdomains
+	classes.OwnAddresses, classes.ProxyAddresses = ifaces.Addrs, proxies
+	known, err := addrclass.New(classes, e.Tables)
+	if err != nil {
+		return err
+	}
+	env := restrict.Env{
+		Log: s.log, Tables: e.Tables, Common: s.common, DNS: s.names.DNS, Resolver: s.resolver,
+		Param: s.param, Stress: s.stress,
+		Own: func(a netip.Addr) bool { return s.own[a] },
+		Mapper: &addrmap.Mapper{
+			Extensions: address.Extensions{Delimiters: s.common.RecipientDelimiter,
+				OwnerRequestSpecial: s.common.OwnerRequestSpecial, DoubleBounceSender: s.common.DoubleBounceSender},
+			Local: func(ctx context.Context, domain string) (bool, error) {
+				if strings.EqualFold(domain, s.common.MyOrigin) {
+					return true, nil
+				}
+				return known.Local(ctx, domain)
+			},
+			Rewrite: func(ctx context.Context, addr string) (string, error) {
+				return s.resolver.Rewrite(ctx, rewrite.Local, addr)
+			},
+		},
+	}
+	if s.policy, err = restrict.New(s.normal.Restrict, env); err != nil {
+		return err
+	}
+	s.stressPolicy = s.policy
+	if s.stressed.Restrict != s.normal.Restrict && s.stressed.Timeout > 0 {
+		s.stressPolicy, err = restrict.New(s.stressed.Restrict, env)
+	}
+	return err
+}
+
+func (s *Server) openTLS(*service.Env) (err error) {
+	if s.standAlone {
+		return nil
+	}
+	s.tls, err = s.normal.TLS.Open(s.log)
+	return err
+}
+
+// receiveFlags translates receive_override_options into flags for cleanup.
+func receiveFlags(options string, utf8 bool) (cleanup.Flags, error) {
+	flags := cleanup.MaskExternal | cleanup.FlagSMTPReply
+	for _, w := range param.Split(options) {
+		switch w {
+		case "no_unknown_recipient_checks":
+		case "no_address_mappings":
+			flags &^= cleanup.FlagBCC | cleanup.FlagMap
+		case "no_header_body_checks":
+			flags &^= cleanup.FlagFilter
+		case "no_milters":
+			flags &^= cleanup.FlagMilter
+		default:
+			return 0, fmt.Errorf("bad configuration: receive_override_options: unknown value %q in %q", w, options)
+		}
+	}
+	return flags, nil
+}
+
+// footer expands smtpd_reject_footer for a session.
+func (s *Server) footer(text string, value func(name string) (string, bool)) string {
+	x := macro.Expander{Lookup: func(name string) (string, bool, error) {
+		v, ok := value(name)
+		return v, ok, nil
+	}}
+	r, err := x.Expand(text)
+	if err != nil {
+		s.log.Warningf("smtpd_reject_footer: %v", err)
+		return ""
+	}
+	return r.Text
+}

@@ -1,0 +1,65 @@
+package smtpd
+
+import (
+	"postern/internal/ipc/anvil"
+	"postern/internal/protocol/starttls"
+)
+
+const levelEncrypt = starttls.Encrypt
+
+// starttls is STARTTLS (RFC 3207).
+func (s *session) starttls(arg string) outcome {
+	switch {
+	case arg != "":
+		return say(ok(501, "5.5.4", "Syntax: STARTTLS"))
+	case s.tx != nil:
+		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
+	case s.tls != nil:
+		return say(ok(554, "5.5.1", "Error: TLS already active"))
+	case s.Server.tls.Level() == starttls.None || s.discards["starttls"]:
+		return say(ok(502, "5.5.1", "Error: command not implemented"))
+	}
+	if s.limitsApply(s.conf.ClientNewTLSRate) {
+		c, err := s.counter.Tell(s.ctx, anvil.NewTLSStat, s.name, s.clientKey())
+		if err == nil && c.Rate > s.conf.ClientNewTLSRate {
+			s.log.Warningf("Refusing STARTTLS request from %s for service %s", s.subject.LogClient, s.name)
+			return say(ok(454, "4.7.0", "Error: too many new TLS sessions from "+s.subject.LogClient.String()))
+		}
+	}
+	return outcome{Reply: ok(220, "2.0.0", "Ready to start TLS"), next: s.startTLS}
+}
+
+// startTLS makes the handshake. Whatever the client sent in plain text after
+// STARTTLS would be taken for sent under TLS: it ends the session.
+func (s *session) startTLS() outcome {
+	if s.in.Buffered() > 0 {
+		s.log.Warningf("plaintext after STARTTLS from %s", s.subject.LogClient)
+		s.reason, s.end = reasonLost, true
+		return outcome{silent: true, failed: true}
+	}
+	if !s.handshake() {
+		return outcome{silent: true, failed: true}
+	}
+	return outcome{silent: true}
+}
+
+// handshake changes to TLS and forgets what was said before.
+func (s *session) handshake() bool {
+	t, err := s.Server.tls.Handshake(s.ctx, s.raw, s.subject.LogClient.String(), s.conf.TLS.StartTimeout)
+	if err != nil {
+		s.reason, s.end = reasonLost, true
+		return false
+	}
+	if !t.Resumed && s.limitsApply(s.conf.ClientNewTLSRate) {
+		s.counter.Tell(s.ctx, anvil.NewTLS, s.name, s.clientKey())
+	}
+	s.tls, s.conn = t, t.Conn
+	s.in.Reset(t.Conn)
+	s.reset()
+	s.subject.NewSession()
+	s.subject.TLS = t
+	s.auth = nil
+	s.subject.SASLMethod, s.subject.SASLUsername, s.subject.SASLSender = "", "", ""
+	s.subject.PipeliningOK, s.extended = false, false
+	return true
+}
