@@ -23,6 +23,7 @@ import (
 	"postern/internal/master"
 	"postern/internal/receive/cleanup"
 	"postern/internal/receive/pickup"
+	"postern/internal/receive/smtpd"
 	"postern/internal/service"
 	"postern/internal/support/anvil"
 	"postern/internal/support/bounce"
@@ -50,6 +51,7 @@ func daemons() []service.Program {
 		{Name: "qmgr", New: qmgr.New, Single: true, Permanent: true},
 		{Name: "showq", New: showq.New},
 		{Name: "smtp", New: smtpclient.NewSMTP},
+		{Name: "smtpd", New: smtpd.New},
 		trivialrewrite.Program(),
 		{Name: "virtual", New: virtual.New, Root: true},
 	}
