@@ -5,9 +5,11 @@ import (
 
 	"postern/internal/table"
 	"postern/internal/table/bdb"
+	"postern/internal/table/cdb"
 	"postern/internal/table/cidr"
 	"postern/internal/table/combine"
 	"postern/internal/table/inline"
+	"postern/internal/table/lmdb"
 	"postern/internal/table/network"
 	"postern/internal/table/static"
 	"postern/internal/table/system"
@@ -18,8 +20,10 @@ import (
 func tables() []table.Type {
 	return slices.Concat(
 		[]table.Type{
+			cdb.Type(),
 			cidr.Type(),
 			inline.Type(),
+			lmdb.Type(),
 			static.Type(),
 			texthash.Type(),
 		},
