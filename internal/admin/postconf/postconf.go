@@ -271,7 +271,13 @@ func (p *postconf) warnUnused() {
 			texts = append(texts, o.Value)
 		}
 	}
-	for _, w := range pending.Warnings(p.main, func(name string) bool { return names[name] }, texts...) {
+	declared := func(name string) bool { return names[name] }
+	if len(p.args) == 0 {
+		for _, w := range pending.Unimplemented(p.main, declared) {
+			p.warn("%s", w)
+		}
+	}
+	for _, w := range pending.Unused(p.main, declared, texts...) {
 		p.warn("%s", w)
 	}
 }

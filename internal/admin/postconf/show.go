@@ -44,7 +44,7 @@ func (p *postconf) showParameters() error {
 		}
 		p.print(name, text)
 	}
-	if !p.defaults && len(p.args) == 0 {
+	if !p.defaults {
 		p.warnUnused()
 	}
 	return nil

@@ -45,28 +45,43 @@ var absent = map[string]string{
 	"biff": "no", // notices to users that are logged in
 }
 
-// Warnings returns a line for every setting of c that has no effect: the
-// parameters of Postfix that declared does not know, and names that nothing
-// knows or refers to, which are often misspelt. A setting that asks for what is
-// done anyway gives no warning. more are texts outside c that may refer to
-// names in it: the options -o of master.cf.
+// Warnings returns a line for every setting of c that has no effect, as Unused
+// and Unimplemented do. declared says whether some program reads a parameter;
+// more are texts outside c that may refer to names in it: the options -o of
+// master.cf.
 func Warnings(c *maincf.Config, declared func(name string) bool, more ...string) []string {
+	return append(Unimplemented(c, declared), Unused(c, declared, more...)...)
+}
+
+// Unimplemented returns a line for every parameter of Postfix that is set and
+// that nothing reads yet. A setting that asks for what is done anyway is fine.
+func Unimplemented(c *maincf.Config, declared func(name string) bool) []string {
+	known := Parameters()
+	var list []string
+	for _, name := range c.Names() {
+		def, ok := known[name]
+		if !ok || declared(name) || informative[name] {
+			continue
+		}
+		if s, _ := c.Get(name); s.Value != def && (absent[name] == "" || s.Value != absent[name]) {
+			list = append(list, fmt.Sprintf("%s: parameter %s is not implemented yet: its value has no effect: %s", s.Where, name, s.Value))
+		}
+	}
+	return list
+}
+
+// Unused returns a line for every name that nothing knows or refers to; it is
+// often misspelt.
+func Unused(c *maincf.Config, declared func(name string) bool, more ...string) []string {
 	known := Parameters()
 	used := references(c, more)
 	var list []string
 	for _, name := range c.Names() {
-		if declared(name) || informative[name] || used[name] {
+		if _, ok := known[name]; ok || declared(name) || used[name] || perService(name) {
 			continue
 		}
 		s, _ := c.Get(name)
-		def, ok := known[name]
-		switch {
-		case !ok && perService(name):
-		case !ok:
-			list = append(list, fmt.Sprintf("%s: unused parameter: %s=%s%s", s.Where, name, s.Value, suggestion(name, known)))
-		case s.Value != def && (absent[name] == "" || s.Value != absent[name]):
-			list = append(list, fmt.Sprintf("%s: parameter %s is not implemented yet: its value has no effect: %s", s.Where, name, s.Value))
-		}
+		list = append(list, fmt.Sprintf("%s: unused parameter: %s=%s%s", c.Path(), name, s.Value, suggestion(s, known)))
 	}
 	return list
 }
@@ -118,11 +133,11 @@ func perService(name string) bool {
 	return false
 }
 
-// suggestion names the known parameter that is one edit away from name, if any.
-func suggestion(name string, known map[string]string) string {
+// suggestion names the known parameter that is one edit away, if any.
+func suggestion(s maincf.Setting, known map[string]string) string {
 	var near []string
 	for k := range known {
-		if oneEdit(name, k) {
+		if oneEdit(s.Name, k) {
 			near = append(near, k)
 		}
 	}
@@ -130,7 +145,7 @@ func suggestion(name string, known map[string]string) string {
 		return ""
 	}
 	sort.Strings(near)
-	return "; did you mean " + near[0] + "?"
+	return fmt.Sprintf("; did you mean %s (line %d)?", near[0], s.Line)
 }
 
 // oneEdit says whether a becomes b by inserting, removing, replacing or

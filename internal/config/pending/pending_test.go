@@ -27,8 +27,8 @@ frob = 1
 	declared := func(name string) bool { return name == "myhostname" || name == "smtpd_client_restrictions" }
 	want := []string{
 		"main.cf, line 3: parameter qmqpd_timeout is not implemented yet: its value has no effect: 10s",
-		"main.cf, line 10: unused parameter: relayhst=b.example; did you mean relayhost?",
-		"main.cf, line 11: unused parameter: frob=1",
+		"main.cf: unused parameter: relayhst=b.example; did you mean relayhost (line 10)?",
+		"main.cf: unused parameter: frob=1",
 	}
 	if got := Warnings(c, declared); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

@@ -88,9 +88,9 @@ func exitResult(name string, status int, output, more string) dsn.Result {
 	return dsn.Make("5.3.0", fmt.Sprintf("Command died with status %d: \"%s\"%s", status, name, more))
 }
 
-// printable makes a command's output one line of a log or a report.
+// printable makes a command's output one line of a log or a report. Postfix:
+// each control character becomes a blank, the last line end as well.
 func printable(s string) string {
-	s = strings.TrimRight(s, " \t\r\n")
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f {
 			return ' '

@@ -19,9 +19,9 @@ func TestCommandResult(t *testing.T) {
 		reason string
 		diag   string
 	}{
-		{&sys.Exit{Output: "done\n"}, nil, "2.0.0", "done", ""},
+		{&sys.Exit{Output: "done\n"}, nil, "2.0.0", "done ", ""},
 		{&sys.Exit{Status: 75}, nil, "4.3.0", "temporary failure", "temporary failure"},
-		{&sys.Exit{Status: 67, Output: "no such\nuser\n"}, nil, "5.1.1", "user unknown. Command output: no such user", "no such user"},
+		{&sys.Exit{Status: 67, Output: "no such\nuser\n"}, nil, "5.1.1", "user unknown. Command output: no such user ", "no such user "},
 		{&sys.Exit{Status: 75, Output: "5.2.2 mailbox is full"}, nil, "5.2.2", "mailbox is full", "mailbox is full"},
 		{&sys.Exit{Status: 1, Output: "4.2.1 busy"}, nil, "4.2.1", "busy", "busy"},
 		{&sys.Exit{Status: 1}, nil, "5.3.0", `Command died with status 1: "cmd"`, "internal software error"},

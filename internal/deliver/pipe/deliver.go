@@ -116,8 +116,8 @@ func (s *Service) run(ctx context.Context, req *agent.Request) (*dsn.Result, err
 		return &res, nil
 	}
 	detail := ""
-	if res.Reason != "" {
-		detail = fmt.Sprintf(" (%.100s)", res.Reason)
+	if output := strings.TrimSpace(res.Reason); output != "" {
+		detail = fmt.Sprintf(" (%.100s)", output)
 	}
 	sent := result("2.0.0", "delivered via %s service%s", s.Env().Name, detail)
 	sent.Action = "relayed"

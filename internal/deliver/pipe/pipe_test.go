@@ -126,8 +126,8 @@ func TestHeaders(t *testing.T) {
 func TestOutcomes(t *testing.T) {
 	tests := []struct{ script, want string }{
 		{"exit 75", "dsn=4.3.0, status=deferred (temporary failure)"},
-		{"echo nobody here; exit 67", "dsn=5.1.1, status=bounced (user unknown. Command output: nobody here)"},
-		{"echo 4.2.2 full; exit 1", "dsn=4.2.2, status=deferred (full)"},
+		{"echo nobody here; exit 67", "dsn=5.1.1, status=bounced (user unknown. Command output: nobody here )"},
+		{"echo 4.2.2 full; exit 1", "dsn=4.2.2, status=deferred (full )"},
 		{"exit 3", `dsn=5.3.0, status=bounced (Command died with status 3: "/bin/sh")`},
 		{"kill -9 $$", `dsn=4.3.0, status=deferred (Command died with signal 9: "/bin/sh")`},
 		{"sleep 60", `dsn=5.3.0, status=bounced (Command time limit exceeded: "/bin/sh")`},
