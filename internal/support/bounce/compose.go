@@ -308,57 +308,21 @@ func (c *composer) copy(headers bool) error {
 }
 
 // thread makes the report a reply to the message, enable_threaded_bounces.
+// Postfix: earlier messages that it refers to are not named.
 func (c *composer) thread() {
-	var id, references string
-	var field *string
 	content := envelope.NewContent(c.sub.file, c.sub.file.env.Sizes.ContentOffset)
 	for {
-		text, _, err := content.Next()
+		text, whole, err := content.Next()
 		if err != nil || len(text) == 0 {
-			break
-		}
-		if text[0] == ' ' || text[0] == '\t' {
-			if field != nil {
-				*field += " " + strings.TrimSpace(string(text))
-			}
-			continue
+			return
 		}
 		name, value, _ := strings.Cut(string(text), ":")
-		field = nil
-		switch strings.ToLower(strings.TrimSpace(name)) {
-		case "message-id":
-			field = &id
-		case "references":
-			field = &references
-		}
-		if field != nil {
-			*field = strings.TrimSpace(value)
-		}
-		if len(id)+len(references) > 10_000 {
+		if id := strings.TrimSpace(value); whole && id != "" && strings.EqualFold(strings.TrimSpace(name), "message-id") {
+			c.linef("References: %s", id)
+			c.linef("In-Reply-To: %s", id)
 			return
 		}
 	}
-	if id == "" {
-		return
-	}
-	c.wrapField("References: " + strings.TrimSpace(references+" "+id))
-	c.linef("In-Reply-To: %s", id)
-}
-
-// wrapField folds a header field, RFC 5322 2.2.3.
-func (c *composer) wrapField(text string) {
-	for i, word := range strings.Fields(text) {
-		switch {
-		case i == 0:
-			text = word
-		case len(text)+len(word) < lineWidth:
-			text += " " + word
-		default:
-			c.line(text)
-			text = "\t" + word
-		}
-	}
-	c.line(text)
 }
 
 func plain(lines []string) bool {

@@ -111,7 +111,7 @@ func (s *Server) trace(ctx context.Context, r *bounce.Request) error {
 		return nil
 	}
 	k := success
-	if r.Flags&delivery.FlagUserVerify != 0 {
+	if r.Flags&(delivery.FlagUserVerify|delivery.FlagRecord) != 0 {
 		k = verify
 	}
 	sub := &subject{Message: *m, template: &s.templates[k], log: s.logs}
