@@ -108,15 +108,23 @@ func (c *Command) Load(dir string, params ...func(*param.Set)) error {
 	return nil
 }
 
-// openLog logs to standard error and to the log of the mail system. Without
-// the latter a command does its work all the same.
+// openLog logs to standard error and to the log of the mail system. Where the
+// latter is not there a command does its work all the same, without waiting.
 func (c *Command) openLog() {
+	socket := maillog.DevLog
+	if c.Common.MaillogFile != "" {
+		socket = filepath.Join(c.Common.QueueDirectory, "public", c.Common.PostlogServiceName)
+	}
+	if _, err := os.Stat(socket); err != nil && (c.Common.MaillogFile == "" || os.Geteuid() != 0) {
+		return
+	}
 	sink, err := maillog.Open(maillog.Config{
 		File:     c.Common.MaillogFile,
-		Socket:   filepath.Join(c.Common.QueueDirectory, "public", c.Common.PostlogServiceName),
+		Socket:   socket,
 		Facility: c.Common.SyslogFacility,
 		Format:   c.Common.MaillogFormat,
 		Host:     c.Common.MyHostname,
+		Direct:   os.Geteuid() == 0,
 	})
 	if err != nil {
 		return
