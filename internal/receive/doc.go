@@ -1,0 +1,2 @@
+// Package receive is the wing where mail comes in.
+package receive
