@@ -34,7 +34,7 @@ var (
 // A drop is one message on its way into maildrop.
 type drop struct {
 	*command.Command
-	config Config
+	config command.SubmitAccess
 	uid    int
 	size   int64
 	rcpts  int

@@ -15,7 +15,6 @@ import (
 	"syscall"
 
 	"postern/internal/admin/command"
-	"postern/internal/config/param"
 )
 
 const usage = "[-c config_dir] [-v]"
@@ -26,20 +25,6 @@ func main() {
 		os.Exit(command.Failure)
 	}
 	os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr))
-}
-
-// Config holds the parameters of postdrop.
-type Config struct {
-	SubmitUsers     string // authorized_submit_users
-	LoginSenderMaps string // local_login_sender_maps
-	EmptyAddressKey string // empty_address_local_login_sender_maps_lookup_key
-}
-
-// Params names the main.cf parameters that postdrop reads.
-func (c *Config) Params(s *param.Set) {
-	s.Str(&c.SubmitUsers, "authorized_submit_users", "static:anyone")
-	s.Str(&c.LoginSenderMaps, "local_login_sender_maps", "static:*")
-	s.Str(&c.EmptyAddressKey, "empty_address_local_login_sender_maps_lookup_key", "<>", param.MinLen(1))
 }
 
 // Main runs the command and returns its exit status.
@@ -60,7 +45,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err != nil || len(rest) > 0 {
 		return c.Usage(command.Failure, usage)
 	}
-	var config Config
+	var config command.SubmitAccess
 	if err := c.Load(command.ConfigDirectory(dir), config.Params); err != nil {
 		return c.Fail(command.Failure, "%v", err)
 	}

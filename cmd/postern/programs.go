@@ -3,6 +3,7 @@ package main
 import (
 	"io"
 
+	setgid "postern/internal/admin/command"
 	"postern/internal/admin/postalias"
 	"postern/internal/admin/postcat"
 	"postern/internal/admin/postconf"
@@ -11,6 +12,7 @@ import (
 	"postern/internal/admin/postlock"
 	"postern/internal/admin/postlog"
 	"postern/internal/admin/postmap"
+	"postern/internal/admin/postsuper"
 	"postern/internal/admin/sendmail"
 	"postern/internal/config/param"
 	"postern/internal/deliver/discard"
@@ -29,6 +31,7 @@ import (
 	"postern/internal/support/bounce"
 	"postern/internal/support/flush"
 	"postern/internal/support/postlogd"
+	"postern/internal/support/proxymap"
 	"postern/internal/support/showq"
 	"postern/internal/support/trivialrewrite"
 	"postern/internal/table"
@@ -48,6 +51,7 @@ func daemons() []service.Program {
 		{Name: "pickup", New: pickup.New, Single: true},
 		{Name: "pipe", New: pipe.New, Root: true},
 		{Name: "postlogd", New: postlogd.New, Single: true},
+		proxymap.Program(),
 		{Name: "qmgr", New: qmgr.New, Single: true, Permanent: true},
 		{Name: "showq", New: showq.New},
 		{Name: "smtp", New: smtpclient.NewSMTP},
@@ -77,6 +81,7 @@ func commands() []command {
 		{"postlock", "run a command while a mailbox is locked", postlock.Main},
 		{"postlog", "write a line into the log of the mail system", postlog.Main},
 		{"postmap", "build, look up and change a lookup table", withTables(postmap.Main)},
+		{"postsuper", "remove, hold, release, requeue messages; repair the queue", postsuper.Main},
 		{"sendmail", "submit mail, list the queue, build the alias database", sendmail.Main},
 	}
 }
@@ -91,7 +96,8 @@ func withTables(f func([]string, io.Reader, io.Writer, io.Writer, []table.Type) 
 // parameters lists who declares main.cf parameters.
 func parameters() []func(*param.Set) {
 	common := &param.Common{}
-	list := []func(*param.Set){common.Params, master.Params, postfix.Params, postlock.Params, new(sendmail.Config).Params}
+	list := []func(*param.Set){common.Params, master.Params, postfix.Params, postlock.Params, new(sendmail.Config).Params,
+		new(setgid.SubmitAccess).Params, new(setgid.QueueAccess).Params}
 	for _, p := range daemons() {
 		list = append(list, p.New().Params)
 	}

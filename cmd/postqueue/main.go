@@ -12,7 +12,6 @@ import (
 	"syscall"
 
 	"postern/internal/admin/command"
-	"postern/internal/config/param"
 )
 
 const usage = "usage: postqueue -f | postqueue -i queueid | postqueue -j | postqueue -p | postqueue -s site"
@@ -28,22 +27,10 @@ func main() {
 	os.Exit(Main(os.Args, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// Config holds the parameters of postqueue.
-type Config struct {
-	MailqUsers string // authorized_mailq_users
-	FlushUsers string // authorized_flush_users
-}
-
-// Params names the main.cf parameters that postqueue reads.
-func (c *Config) Params(s *param.Set) {
-	s.Str(&c.MailqUsers, "authorized_mailq_users", "static:anyone")
-	s.Str(&c.FlushUsers, "authorized_flush_users", "static:anyone")
-}
-
 // A postqueue is one run of the command.
 type postqueue struct {
 	*command.Command
-	Config
+	command.QueueAccess
 	uid int
 }
 
@@ -79,7 +66,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err != nil || len(rest) > 0 || r.option == 0 {
 		return p.Fail(failure, usage)
 	}
-	if err := p.Load(command.ConfigDirectory(dir), p.Config.Params); err != nil {
+	if err := p.Load(command.ConfigDirectory(dir), p.QueueAccess.Params); err != nil {
 		return p.Fail(failure, "%v", err)
 	}
 	if err := os.Chdir(p.Common.QueueDirectory); err != nil {
