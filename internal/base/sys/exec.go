@@ -114,12 +114,6 @@ func (c *Command) build(ctx context.Context) (*exec.Cmd, error) {
 		return nil, errors.New("run command: no command given")
 	}
 	path, err := c.find(argv[0])
-	if c.Shell != "" && (err != nil || !exists(c.Chroot+path)) {
-		// Postfix: what cannot be run directly is left to the shell, whose
-		// exit status and complaint are the command's.
-		argv = []string{"/bin/sh", "-c", c.Shell}
-		path, err = argv[0], nil
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -188,11 +182,6 @@ func (c *Command) find(name string) (string, error) {
 		}
 	}
 	return "", fmt.Errorf("run command %s: %w", name, exec.ErrNotFound)
-}
-
-func exists(path string) bool {
-	_, err := os.Stat(path)
-	return !errors.Is(err, os.ErrNotExist)
 }
 
 // shellArgv takes a command line apart at blanks if it is simple enough to run

@@ -38,13 +38,13 @@ func (s state) alias(name string) (done, ok bool) {
 		s.req.Log.Warningf("%v", err)
 		return s.deferred("4.3.0", "cannot find alias database owner"), true
 	}
+	s.expanded()
 	if err := s.aliasOwner(name); err != nil {
 		return s.deferred("4.3.0", "alias database unavailable"), true
 	}
 	if !s.FrozenDeliveredTo {
 		s.delivered = s.addr
 	}
-	s.expanded()
 	return s.destinations(value), true
 }
 
@@ -117,6 +117,8 @@ func (s *state) aliasOwner(name string) error {
 		return err
 	}
 	s.sender, s.owner = canonical, canonical
+	// RFC 3461 5.2.7.2: the members' copies owe nothing to the first sender.
+	s.original = original{}
 	return nil
 }
 
@@ -124,12 +126,12 @@ func (s *state) aliasOwner(name string) error {
 // know; the others then have nothing to tell of success.
 // RFC 3461 5.2.7.3.
 func (s *state) expanded() {
-	if s.notify&delivery.NotifySuccess == 0 {
+	if s.original.Notify&delivery.NotifySuccess == 0 {
 		return
 	}
 	s.rep.Expanded(s.part(), "alias expanded")
-	s.notify &^= delivery.NotifySuccess
-	if s.notify == 0 {
-		s.notify = delivery.NotifyNever
+	s.original.Notify &^= delivery.NotifySuccess
+	if s.original.Notify == 0 {
+		s.original.Notify = delivery.NotifyNever
 	}
 }

@@ -37,7 +37,13 @@ func (s state) command(line string) bool {
 		TimeLimit: s.CommandTimeLimit,
 		Stdin:     func(w io.Writer) error { return form.To(w, s.req.Content()) },
 	}
+	if line == "" { // Postfix: the shell has nothing to do
+		c.Argv = []string{"/bin/sh", "-c", ""}
+	}
 	exit, err := c.Run(s.ctx)
+	if exit != nil && exit.TimedOut {
+		s.req.Log.Warningf("pipe_command_read: read time limit exceeded")
+	}
 	res, ok := agent.CommandResult(line, exit, err)
 	if !ok {
 		return s.failed(res)
@@ -60,7 +66,7 @@ func (s state) environment(who sys.User) []string {
 	}
 	for _, v := range [...][2]string{
 		{"DOMAIN", s.domain}, {"EXTENSION", s.ext}, {"LOCAL", s.local}, {"USER", s.user}, {"RECIPIENT", s.addr},
-		{"SENDER", r.Sender}, {"ORIGINAL_RECIPIENT", s.rcpt.OrigAddr},
+		{"SENDER", r.Sender}, {"ORIGINAL_RECIPIENT", s.original.OrigAddr},
 		{"CLIENT_ADDRESS", r.ClientAddr}, {"CLIENT_HELO", r.ClientHelo}, {"CLIENT_HOSTNAME", r.ClientName},
 		{"CLIENT_PROTOCOL", r.ClientProto},
 		{"SASL_METHOD", r.SASLMethod}, {"SASL_SENDER", r.SASLSender}, {"SASL_USERNAME", r.SASLUsername},

@@ -19,7 +19,7 @@ func (s state) include(path string) bool {
 	s.expFrom = s.local
 	if path == "" || path[0] != '/' {
 		s.req.Log.Warningf(":include:%s uses a relative path", path)
-		return s.misconfigured()
+		return s.miswritten()
 	}
 	f, err := s.openInclude(path)
 	if err != nil {

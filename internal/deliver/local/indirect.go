@@ -32,14 +32,14 @@ func (s state) indirect() bool {
 	f, err := s.forwardFor()
 	if err == nil {
 		w := f.session.W
-		if s.rcpt.DSNOrigRcpt != "" {
-			w.Attr("dsn_orig_rcpt", s.rcpt.DSNOrigRcpt)
+		if s.original.DSNOrigRcpt != "" {
+			w.Attr("dsn_orig_rcpt", s.original.DSNOrigRcpt)
 		}
-		if s.notify != 0 {
-			w.Attr("notify_flags", fmt.Sprint(s.notify))
+		if s.original.Notify != 0 {
+			w.Attr("notify_flags", fmt.Sprint(s.original.Notify))
 		}
-		if s.rcpt.OrigAddr != "" {
-			w.PutString(record.OrigRcpt, s.rcpt.OrigAddr)
+		if s.original.OrigAddr != "" {
+			w.PutString(record.OrigRcpt, s.original.OrigAddr)
 		}
 		err = w.PutString(record.Rcpt, s.addr)
 	}
@@ -82,13 +82,11 @@ func (s state) envelope(f *forward) error {
 	w, r := f.session.W, s.req
 	w.PutString(record.Time, fmt.Sprintf("%d %d", f.posted.Unix(), f.posted.Nanosecond()/1000))
 	w.PutString(record.Sender, f.sender)
-	if f.sender == r.Sender { // not what a list's owner did not ask for
-		if r.RetFlags != 0 {
-			w.Attr("ret_flags", fmt.Sprint(r.RetFlags))
-		}
-		if r.EnvelopeID != "" {
-			w.Attr("envelope_id", r.EnvelopeID)
-		}
+	if s.original.RetFlags != 0 {
+		w.Attr("ret_flags", fmt.Sprint(s.original.RetFlags))
+	}
+	if s.original.EnvelopeID != "" {
+		w.Attr("envelope_id", s.original.EnvelopeID)
 	}
 	var err error
 	for _, a := range [...][2]string{
@@ -118,7 +116,7 @@ func (j *job) finish(s state, done bool) bool {
 			continue
 		}
 		// The expansion has been reported; what comes is for the new message.
-		s.notify &^= delivery.NotifySuccess
+		s.original.Notify &^= delivery.NotifySuccess
 		res := dsn.Make("2.0.0", "forwarded as "+f.session.QueueID)
 		res.Action = "relayed"
 		if !s.rep.Sent(s.part(), s.relay(), res) {

@@ -82,7 +82,7 @@ func (s state) origTo() string {
 	if !s.Env().Common.EnableOriginalRecipient {
 		return ""
 	}
-	return s.rcpt.OrigAddr
+	return s.original.OrigAddr
 }
 
 func (s state) mbox(path string, creator *sys.Owner) bool {
@@ -105,7 +105,8 @@ func (s state) maildir(path string) bool {
 	}
 	c := mailbox.Maildir(s.req.Sender, s.origTo(), delivered)
 	who := s.asWhom()
-	return s.wroteMaildir(s.namer.Deliver(path, who.Owner, &c, s.req.Content(), s.MailboxSizeLimit), who.Owner)
+	d := mailbox.Dir{Path: path, Owner: who.Owner, Limit: s.MailboxSizeLimit}
+	return s.wroteMaildir(s.namer.Deliver(&d, &c, s.req.Content()), who.Owner)
 }
 
 // file delivers to a file that an alias or a user's text names.
@@ -128,7 +129,7 @@ func (s state) file(path string) bool {
 		delivered = ""
 	}
 	c := mailbox.Mbox(s.req.Sender, s.origTo(), delivered, time.Now())
-	f := mailbox.File{Path: path, Owner: who.Owner, Any: true, Limit: s.MailboxSizeLimit}
+	f := mailbox.File{Path: path, Owner: who.Owner, Any: true, Limit: s.MailboxSizeLimit, Warn: s.req.Log.Warningf}
 	err := s.locker.Append(&f, &c, s.req.Content())
 	return s.wrote(err, "delivered to file: "+path, fmt.Sprintf("cannot append message to file %s: ", path))
 }

@@ -65,8 +65,18 @@ type state struct {
 	owner     string // the owner- alias, or who else forwards; "" for none
 	from      origin
 	expFrom   string // the alias or user whose text named this address
-	notify    int    // DSN notifications that are wanted
-	rights    rights
+	// original is the recipient as its sender named it, and what the sender
+	// wants to know; a list's owner does not pass that on.
+	original original
+	rights   rights
+}
+
+// original is what the sender said of a recipient and of the notices.
+type original struct {
+	OrigAddr, DSNOrigRcpt string
+	Notify                int
+	EnvelopeID            string
+	RetFlags              int
 }
 
 // rights are those of the text that named a destination.
@@ -97,7 +107,8 @@ func (s *Service) deliver(ctx context.Context, req *agent.Request, rep *agent.Re
 			return ctx.Err()
 		}
 		j := &job{Service: s, ctx: ctx, req: req, rep: rep.Parts(), rcpt: rcpt, seen: seen, loops: loops}
-		st := state{job: j, addr: rcpt.Address, delivered: rcpt.Address, sender: req.Sender, notify: rcpt.Notify}
+		st := state{job: j, addr: rcpt.Address, delivered: rcpt.Address, sender: req.Sender}
+		st.original = original{rcpt.OrigAddr, rcpt.DSNOrigRcpt, rcpt.Notify, req.EnvelopeID, req.RetFlags}
 		done := st.recipient()
 		rep.Settle(rcpt, j.finish(st, done) && done)
 	}
@@ -110,7 +121,8 @@ func (s state) relay() string { return s.Env().Name }
 // part is the present address as a recipient of the message.
 func (s state) part() *delivery.Recipient {
 	r := *s.rcpt
-	r.Address, r.Notify = s.addr, s.notify
+	r.Address, r.OrigAddr = s.addr, s.original.OrigAddr
+	r.DSNOrigRcpt, r.Notify = s.original.DSNOrigRcpt, s.original.Notify
 	return &r
 }
 
@@ -163,6 +175,11 @@ func (s state) wroteMaildir(err error, who sys.Owner) bool {
 // system's files is no reason to return mail.
 func (s state) misconfigured() bool {
 	return s.deferred("4.3.5", "mail system configuration error")
+}
+
+// miswritten reports a destination that makes no sense.
+func (s state) miswritten() bool {
+	return s.bounced("5.3.5", "mail system configuration error")
 }
 
 // deliveredTo returns the addresses in the Delivered-To: fields of a message,

@@ -83,7 +83,7 @@ func (s state) homeFile(dest string) bool {
 	default:
 		return s.file(s.rights.Home + dest[1:])
 	}
-	return s.misconfigured()
+	return s.miswritten()
 }
 
 // resolve delivers to an address: here, if it is this service's, else by a new

@@ -111,6 +111,9 @@ func (s *Service) run(ctx context.Context, req *agent.Request) (*dsn.Result, err
 		Stdin: func(w io.Writer) error { return form.To(w, req.Content()) },
 	}
 	exit, err := c.Run(ctx)
+	if exit != nil && exit.TimedOut {
+		req.Log.Warningf("pipe_command_read: read time limit exceeded")
+	}
 	res, ok := agent.CommandResult(argv[0], exit, err)
 	if !ok {
 		return &res, nil

@@ -122,14 +122,18 @@ func (s *Service) number(ctx context.Context, m *table.Maps, user, what string, 
 	return int(n), nil
 }
 
+// troubled is the status of a mailbox that cannot be written. A virtual(8)
+// recipient that exists gets its mail later.
+const troubled dsn.Status = "4.2.0"
+
 func (s *Service) toMaildir(req *agent.Request, rcpt *delivery.Recipient, d destination) error {
 	c := mailbox.Maildir(req.Sender, s.origTo(rcpt), rcpt.Address)
-	return s.namer.Deliver(d.path, d.owner, &c, req.Content(), s.MailboxLimit)
+	return s.namer.Deliver(&mailbox.Dir{Path: d.path, Owner: d.owner, Limit: s.MailboxLimit, Default: troubled}, &c, req.Content())
 }
 
 func (s *Service) toMbox(req *agent.Request, rcpt *delivery.Recipient, d destination) error {
 	c := mailbox.Mbox(req.Sender, s.origTo(rcpt), rcpt.Address, time.Now())
-	f := mailbox.File{Path: d.path, Owner: d.owner, Strict: s.StrictMailboxOwnership, Limit: s.MailboxLimit}
+	f := mailbox.File{Path: d.path, Owner: d.owner, Strict: s.StrictMailboxOwnership, Limit: s.MailboxLimit, Default: troubled}
 	return s.locker.Append(&f, &c, req.Content())
 }
 

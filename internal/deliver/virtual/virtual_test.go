@@ -174,10 +174,10 @@ func TestFailures(t *testing.T) {
 	lines := outcome(in.Log())
 	for i, want := range []string{
 		"warning: virtual_mailbox_limit is smaller than message_size_limit: .*",
-		`.*dsn=5.2.0, status=bounced \(maildir delivery failed: create maildir file .*/mail/v/u/tmp/.*: Not a directory\)`,
+		`.*dsn=4.2.0, status=deferred \(maildir delivery failed: create maildir file .*/mail/v/u/tmp/.*: Not a directory\)`,
 		`.*dsn=5.2.2, status=bounced \(maildir delivery failed: error writing message: File too large\)`,
 		`.*dsn=5.2.2, status=bounced \(delivery failed to mailbox .*/mail/v/m: error writing message: File too large\)`,
-		`.*dsn=5.2.0, status=bounced \(delivery failed to mailbox .*/mail/mdir: .*Is a directory\)`,
+		`.*dsn=4.2.0, status=deferred \(delivery failed to mailbox .*/mail/mdir: .*Is a directory\)`,
 	} {
 		if i >= len(lines) || !regexp.MustCompile("^"+want+"$").MatchString(lines[i]) {
 			t.Errorf("line %d: got\n%s\nwant\n%s", i, strings.Join(lines, "\n"), want)

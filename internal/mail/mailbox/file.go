@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postern/internal/base/sys"
+	"postern/internal/mail/dsn"
 )
 
 // A File is an mbox, or another file, that mail is appended to.
@@ -19,9 +20,21 @@ type File struct {
 	// Creator makes the file and its lock file, in a directory where the owner
 	// must not; nil: the owner. The file is given to the owner.
 	Creator *sys.Owner
-	Strict  bool  // a file that the owner does not own is refused
-	Any     bool  // devices and such are written to as well; files that can be executed are refused
-	Limit   int64 // largest size of the file; 0: none
+	Strict  bool       // a file that the owner does not own is refused
+	Any     bool       // devices and such are written to as well; files that can be executed are refused
+	Limit   int64      // largest size of the file; 0: none
+	Default dsn.Status // of a failure that is not the system's; "" for 5.2.0
+	// Warn takes what is odd but no reason to fail, with Any; it may be nil.
+	Warn func(format string, args ...any)
+}
+
+// failure makes an *Error of a system's error.
+func (f *File) failure(err error, format string, args ...any) *Error {
+	def := f.Default
+	if def == "" {
+		def = "5.2.0"
+	}
+	return failure(err, def, format, args...)
 }
 
 // Append appends a message. When it returns nil the message is on stable
@@ -66,7 +79,15 @@ func (l *Locker) prepare(f *File) (unlock func(), err error) {
 	case errors.Is(err, os.ErrExist):
 		return nil, &Error{"4.2.0", fmt.Sprintf("unable to create lock file %s.lock: %s", f.Path, systemText(err)), err}
 	}
-	return nil, failure(err, "5.2.0", "unable to create lock file %s.lock", f.Path)
+	e := f.failure(err, "unable to create lock file %s.lock", f.Path)
+	if !f.Any {
+		return nil, e
+	}
+	// A file need not be where its owner can make others.
+	if f.Warn != nil {
+		f.Warn("%s", e.Reason)
+	}
+	return func() {}, nil
 }
 
 // createFor makes an empty file for the owner where there is none.
@@ -76,7 +97,7 @@ func (f *File) createFor() error {
 		return nil
 	}
 	if err != nil {
-		return failure(err, "5.2.0", "cannot open file")
+		return f.failure(err, "cannot create file exclusively")
 	}
 	defer file.Close()
 	if os.Geteuid() == 0 {
@@ -108,7 +129,7 @@ func (l *Locker) appendTo(f *File, c *Copy, content Content) error {
 // special says that the path names something that is not a file.
 func (f *File) special() bool {
 	st, err := os.Stat(f.Path)
-	return err == nil && !st.Mode().IsRegular() && !st.IsDir()
+	return err == nil && !st.Mode().IsRegular()
 }
 
 // open opens the file, or makes it. What is refused is so for now: nobody has
@@ -125,7 +146,7 @@ func (f *File) open() (*os.File, bool, error) {
 			continue
 		}
 		if err != nil {
-			return nil, false, failure(err, "5.2.0", "cannot open file")
+			return nil, false, f.failure(err, "cannot create file exclusively")
 		}
 		return file, true, nil
 	}
@@ -145,7 +166,7 @@ func (f *File) openExisting() (*os.File, error) {
 	case errors.Is(err, syscall.ELOOP):
 		return nil, &Error{"4.2.0", "cannot open file: file is a symbolic link", err}
 	case err != nil:
-		return nil, failure(err, "5.2.0", "cannot open file")
+		return nil, f.failure(err, "cannot open file")
 	}
 	if err := f.check(file); err != nil {
 		file.Close()

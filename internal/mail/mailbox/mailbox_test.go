@@ -126,7 +126,7 @@ func TestMaildir(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "base", "domain", "user") + "/"
 	n := NewNamer("host:1/x")
 	c := Maildir("a@a.example", "", "u@b.example")
-	if err := n.Deliver(dir, self, &c, message("N:A: b"), 0); err != nil {
+	if err := n.Deliver(&Dir{Path: dir, Owner: self, Limit: 0}, &c, message("N:A: b")); err != nil {
 		t.Fatal(err)
 	}
 	got := files(t, dir+"new")
@@ -147,7 +147,7 @@ func TestMaildir(t *testing.T) {
 	var wg sync.WaitGroup
 	for range 20 {
 		wg.Go(func() {
-			if err := n.Deliver(dir, self, &c, message("N:A: b"), 0); err != nil {
+			if err := n.Deliver(&Dir{Path: dir, Owner: self, Limit: 0}, &c, message("N:A: b")); err != nil {
 				t.Error(err)
 			}
 		})
@@ -162,15 +162,15 @@ func TestMaildirErrors(t *testing.T) {
 	base := t.TempDir()
 	n := NewNamer("host")
 	c := Maildir("a", "", "")
-	wantError(t, n.Deliver(base+"/m", self, &c, message("N:"+strings.Repeat("x", 100)), 50), "5.2.2", "error writing message: File too large")
-	wantError(t, n.Deliver(base+"/m", self, &c, &content{err: syscall.EIO}, 0), "4.3.0", "error reading message")
+	wantError(t, n.Deliver(&Dir{Path: base + "/m", Owner: self, Limit: 50}, &c, message("N:"+strings.Repeat("x", 100))), "5.2.2", "error writing message: File too large")
+	wantError(t, n.Deliver(&Dir{Path: base + "/m", Owner: self, Limit: 0}, &c, &content{err: syscall.EIO}), "4.3.0", "error reading message")
 	if got := files(t, base+"/m/tmp"); len(got) != 0 {
 		t.Errorf("left behind: %q", got)
 	}
 	if err := os.WriteFile(base+"/f", nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, n.Deliver(base+"/f", self, &c, message(), 0), "5.2.0", "create maildir file "+base+"/f/tmp/")
+	wantError(t, n.Deliver(&Dir{Path: base + "/f", Owner: self, Limit: 0}, &c, message()), "5.2.0", "create maildir file "+base+"/f/tmp/")
 }
 
 func locker() *Locker {
@@ -239,6 +239,7 @@ func TestAppendRefuses(t *testing.T) {
 	wantError(t, try(linked, false), "4.2.0", "hard links")
 	wantError(t, try(dir, false), "5.2.0", "Is a directory")
 	wantError(t, try(dir+"/absent/file", false), "5.2.0", "No such file or directory")
+	wantError(t, try(dir+"/absent/file", true), "5.2.0", "cannot create file exclusively: No such file or directory")
 	wantError(t, try(write("exe", 0o700), true), "5.7.1", "file is executable")
 	if err := try("/dev/null", true); err != nil {
 		t.Errorf("/dev/null: %v", err)

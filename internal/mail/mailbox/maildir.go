@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postern/internal/base/sys"
+	"postern/internal/mail/dsn"
 )
 
 // A Namer makes the names of files in Maildirs; each process has one.
@@ -40,19 +41,24 @@ func (n *Namer) final(now time.Time, st *unix.Stat_t) string {
 	return fmt.Sprintf("%d.V%xI%xM%d.%s", now.Unix(), st.Dev, st.Ino, now.Nanosecond()/1000, n.host)
 }
 
-// Deliver writes a message into the Maildir dir as owner, and makes the
-// directories that are missing. limit is the largest size of a file, 0 for
-// none. When Deliver returns nil, the file and its entry in the directory new
-// are on stable storage. Its errors are of type *Error.
-func (n *Namer) Deliver(dir string, owner sys.Owner, c *Copy, content Content, limit int64) error {
-	return sys.As(owner, func() error {
-		d := maildir{Namer: n, dir: filepath.Clean(dir), now: time.Now()}
-		err := d.deliver(c, content, limit)
-		if err == nil {
-			return nil
-		}
-		return err
-	})
+// A Dir is a Maildir that mail is delivered to.
+type Dir struct {
+	Path    string
+	Owner   sys.Owner  // the recipient: who writes the files
+	Limit   int64      // largest size of a file; 0: none
+	Default dsn.Status // of a failure that is not the system's; "" for 5.2.0
+}
+
+// Deliver writes a message into the Maildir as its owner, and makes the
+// directories that are missing. When Deliver returns nil, the file and its
+// entry in the directory new are on stable storage. Its errors are of type
+// *Error.
+func (n *Namer) Deliver(dir *Dir, c *Copy, content Content) error {
+	d := maildir{Namer: n, dir: filepath.Clean(dir.Path), now: time.Now(), def: dir.Default}
+	if d.def == "" {
+		d.def = "5.2.0"
+	}
+	return sys.As(dir.Owner, func() error { return d.deliver(c, content, dir.Limit) })
 }
 
 // maildir is one delivery.
@@ -60,12 +66,13 @@ type maildir struct {
 	*Namer
 	dir string
 	now time.Time
+	def dsn.Status
 }
 
 func (d *maildir) deliver(c *Copy, content Content, limit int64) error {
 	tmp, f, err := d.create()
 	if err != nil {
-		return failure(err, "5.2.0", "create maildir file %s", tmp)
+		return failure(err, d.def, "create maildir file %s", tmp)
 	}
 	final, err := d.write(f, c, content, limit)
 	if err != nil {
@@ -75,7 +82,7 @@ func (d *maildir) deliver(c *Copy, content Content, limit int64) error {
 	name := filepath.Join(d.dir, "new", final)
 	if err := d.move(tmp, name); err != nil {
 		os.Remove(tmp)
-		return failure(err, "5.2.0", "create maildir file %s", name)
+		return failure(err, d.def, "create maildir file %s", name)
 	}
 	// The entry, too, must survive a power cut before the recipient is done.
 	if err := syncDir(filepath.Dir(name)); err != nil {
