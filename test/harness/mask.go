@@ -88,6 +88,10 @@ func (m *Masker) Text(s string) string {
 
 var logLine = regexp.MustCompile(`^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d \S+ ([^\[]+)\[\d+\]: (.*)$`)
 
+// newer matches lines that Postfix writes since 3.11 and the packaged one does
+// not.
+var newer = regexp.MustCompile(`^QID\d+: removed \((?:canceled|discarded)\)$`)
+
 // LogLines returns the masked log, its lines grouped by program in the order
 // of the alphabet, because the order between processes is chance. Programs
 // named in skip are left out.
@@ -102,7 +106,11 @@ func (m *Masker) LogLines(log string, skip ...string) []string {
 		if containsSuffix(skip, program) {
 			continue
 		}
-		group[program] = append(group[program], program+": "+m.Text(match[2]))
+		text := m.Text(match[2])
+		if newer.MatchString(text) {
+			continue
+		}
+		group[program] = append(group[program], program+": "+text)
 	}
 	var programs []string
 	for p := range group {
