@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"strconv"
 	"sync"
 
@@ -75,7 +74,7 @@ func (s *Store) createTemp(dir int, q Name) (fd int, name string, err error) {
 		b = append(b, '/')
 		b = strconv.AppendInt(b, int64(s.now().Nanosecond()/1000), 10)
 		b = append(b, '.')
-		b = strconv.AppendInt(b, int64(os.Getpid()), 10)
+		b = append(b, s.pid...)
 		name = string(b)
 		fd, err = unix.Openat(dir, name, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC|unix.O_NOFOLLOW, modeDraft)
 		if err != unix.EEXIST && err != unix.EINTR {

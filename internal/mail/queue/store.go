@@ -17,6 +17,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -47,6 +49,7 @@ type Store struct {
 	cfg   Config
 	fault Fault
 	now   func() time.Time
+	pid   string // of this process, in the names of temporary files
 
 	mu  sync.Mutex
 	dir int // descriptor of the queue directory, -1 until it is needed
@@ -54,7 +57,7 @@ type Store struct {
 
 // New returns the store that c describes.
 func New(c Config) *Store {
-	return &Store{cfg: c, now: time.Now, dir: -1}
+	return &Store{cfg: c, now: time.Now, pid: strconv.Itoa(os.Getpid()), dir: -1}
 }
 
 // Dir returns queue_directory.
