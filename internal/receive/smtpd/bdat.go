@@ -14,7 +14,6 @@ import (
 type bdatState struct {
 	reader  *smtp.ChunkReader
 	content *content
-	failed  bool // an earlier chunk was refused; the rest is swallowed
 }
 
 // bdat is BDAT (RFC 3030). The chunk follows whatever the answer is, so that a
@@ -62,24 +61,23 @@ func parseBDAT(arg string) (size int64, final, valid bool) {
 
 // chunk checks whether the chunk may come, and takes or swallows it.
 func (s *session) chunk(size int64, final bool) outcome {
-	if r, early := s.needRecipients(); early {
-		return s.swallow(size, r, final)
-	}
-	if b := s.tx.bdat; b != nil && b.failed {
+	if s.bdatFailed {
 		return s.swallow(size, ok(551, "5.0.0", fmt.Sprintf("Discarded %d bytes after earlier error", size)), final)
+	}
+	if r, early := s.needRecipients(); early {
+		s.bdatFailed = true
+		return s.swallow(size, r, final)
 	}
 	if s.tx.bdat == nil && !s.standAlone {
 		if r := s.rules.DataStart(s.ctx, &s.subject); !r.IsZero() {
-			s.tx.bdat = &bdatState{failed: true}
+			s.bdatFailed = true
 			return s.swallow(size, r, final)
 		}
 	}
 	if limit := s.common.MessageSizeLimit; limit > 0 && (size > limit || s.tx.octets > limit-size) {
 		s.tx.status |= cleanup.StatusSize
-		if s.tx.bdat == nil {
-			s.tx.bdat = &bdatState{}
-		}
-		s.tx.bdat.failed = true
+		s.bdatFailed = true
+		s.log.Warningf("%sBDAT request from %s exceeds message size limit", s.idPrefix(), s.subject.LogClient)
 		text := "Message size exceeds fixed limit"
 		if size > limit {
 			text = "Chunk exceeds message size limit"
@@ -100,7 +98,7 @@ func (s *session) swallow(size int64, r smtp.Reply, final bool) outcome {
 	if err := c.Skip(); err != nil {
 		return s.lost(err)
 	}
-	if final && s.tx != nil && s.tx.bdat != nil {
+	if final {
 		s.reset()
 	}
 	return say(r)
@@ -122,6 +120,7 @@ func (s *session) takeChunk(size int64, final bool) outcome {
 		b.content.line(line, full)
 	}
 	if !final {
+		s.octets = -1
 		return say(ok(250, "2.0.0", fmt.Sprintf("Ok: %d bytes", size)))
 	}
 	// RFC 3030 wants text in lines; a last line without an end is given one.
@@ -131,5 +130,5 @@ func (s *session) takeChunk(size int64, final bool) outcome {
 		b.content.line(nil, true)
 	}
 	s.noteBareLF(b.reader.BareLF)
-	return s.endContent(fmt.Sprintf("%d bytes ", size))
+	return s.endContent(fmt.Sprintf("%d bytes ", s.tx.octets))
 }

@@ -7,9 +7,10 @@ import "postern/internal/protocol/smtp"
 // next.
 type outcome struct {
 	smtp.Reply
-	next   func() outcome
-	failed bool // counts as an error of the client; a reply that is not positive does anyway
-	silent bool // there is no reply: the session is over
+	next      func() outcome
+	failed    bool // counts as an error of the client; a reply that is not positive does anyway
+	uncounted bool // neither success nor error (Postfix: XCLIENT begins the dialogue again)
+	silent    bool // there is no reply: the session is over
 }
 
 func say(r smtp.Reply) outcome { return outcome{Reply: r} }

@@ -24,7 +24,7 @@ func (s *session) needRecipients() (smtp.Reply, bool) {
 
 // data is DATA (RFC 5321 4.1.1.4).
 func (s *session) data(arg string) outcome {
-	if s.tx != nil && s.tx.bdat != nil {
+	if s.bdatFailed || s.tx != nil && s.tx.bdat != nil {
 		return say(ok(503, "5.5.1", "Error: DATA after BDAT"))
 	}
 	if r, early := s.needRecipients(); early {

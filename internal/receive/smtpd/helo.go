@@ -34,6 +34,9 @@ func (s *session) greet(verb, arg, protocol string) outcome {
 	}
 	name := heloName(arg)
 	s.reset()
+	if s.subject.Protocol == "ESMTP" {
+		protocol = "ESMTP" // Postfix: HELO does not take it back
+	}
 	s.subject.NewSession()
 	s.subject.Helo, s.subject.HasHelo, s.subject.Protocol = name, true, protocol
 	s.extended = false

@@ -18,31 +18,27 @@ const (
 )
 
 // cutPath takes the address off the start of the argument of MAIL FROM: or
-// RCPT TO:. It ends at a blank outside of brackets and quotes; what is not
+// RCPT TO:. It ends at a blank outside of angle brackets and quotes; what is not
 // closed is an error.
 func cutPath(arg string) (path, rest string, valid bool) {
 	arg = strings.TrimLeft(arg, " \t")
-	var quoted, angle, literal bool
+	var quoted, angle bool
 	for i := 0; i < len(arg); i++ {
 		switch c := arg[i]; {
 		case c == '\\':
 			i++
-		case c == '"' && !literal:
+		case c == '"':
 			quoted = !quoted
 		case quoted:
 		case c == '<':
 			angle = true
 		case c == '>':
 			angle = false
-		case c == '[':
-			literal = true
-		case c == ']':
-			literal = false
-		case (c == ' ' || c == '\t') && !angle && !literal:
+		case (c == ' ' || c == '\t') && !angle:
 			return arg[:i], strings.Trim(arg[i:], " \t"), true
 		}
 	}
-	return arg, "", !quoted && !angle && !literal
+	return arg, "", !quoted && !angle
 }
 
 // path reads an address and returns its internal form. What is no address is
@@ -62,7 +58,7 @@ func (s *session) path(text, verb string, kind pathKind) (addr string, valid boo
 // the brackets, missing brackets and a source route are taken and dropped.
 func parsePath(text string, kind pathKind, strict bool) (addr string, valid bool) {
 	inner, around, bracketed := unbracket(text)
-	if strict && (around || !bracketed) {
+	if strict && (around || !bracketed) || around && !bracketed {
 		return "", false
 	}
 	inner = stripRoute(strings.Trim(inner, " \t"))
@@ -74,7 +70,7 @@ func parsePath(text string, kind pathKind, strict bool) (addr string, valid bool
 	}
 	var store [32]address.Token
 	tokens := address.Scan(store[:0], inner, maxPathTokens)
-	if !oneAddress(tokens) {
+	if !oneAddress(tokens, bracketed) {
 		return "", false
 	}
 	var internal [128]byte
@@ -99,7 +95,7 @@ func unbracket(text string) (inner string, around, bracketed bool) {
 		case c == '<' && open < 0:
 			open = i
 		case c == '>' && open >= 0:
-			return text[open+1 : i], open > 0 || i < len(text)-1, true
+			return strings.TrimLeft(text[open+1:i], "< \t"), open > 0 || i < len(text)-1, !strings.Contains(text[i:], "<")
 		}
 	}
 	return text, false, false
@@ -118,12 +114,17 @@ func stripRoute(path string) string {
 
 // oneAddress says whether the tokens can be one address: no list, no group, no
 // brackets, and no two words side by side.
-func oneAddress(tokens []address.Token) bool {
+func oneAddress(tokens []address.Token, bracketed bool) bool {
 	word := false
 	for i := range tokens {
 		switch k := tokens[i].Kind; k {
-		case ',', ';', '<', '>', ':', address.Group:
+		case ',', ';', '<', '>':
 			return false
+		case ':', address.Group:
+			if !bracketed {
+				return false
+			}
+			word = false
 		case address.Atom, address.Quoted, address.Literal:
 			if word {
 				return false
@@ -160,7 +161,7 @@ func (s *session) acceptable(addr string) bool {
 // plain says that an address is atoms and dots at a host name.
 func plain(addr string) bool {
 	local, domain := address.Split(addr)
-	if local == "" || local[0] == '.' || local[len(local)-1] == '.' || strings.Contains(local, "..") {
+	if local == "" || local[0] == '.' || local[0] == '-' || local[len(local)-1] == '.' || strings.Contains(local, "..") {
 		return false
 	}
 	for i := 0; i < len(local); i++ {

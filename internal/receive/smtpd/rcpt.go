@@ -28,10 +28,8 @@ type recipient struct {
 // rcpt is RCPT TO (RFC 5321 4.1.1.3).
 func (s *session) rcpt(arg string) outcome {
 	switch {
-	case s.tx == nil:
+	case s.tx == nil || s.bdatFailed || s.tx.bdat != nil:
 		return say(ok(503, "5.5.1", "Error: need MAIL command"))
-	case s.tx.bdat != nil:
-		return say(ok(503, "5.5.1", "Error: RCPT after BDAT"))
 	case len(arg) < 3 || !equalFold(arg[:3], "TO:") || strings.Trim(arg[3:], " \t") == "":
 		return say(ok(501, "5.5.4", "Syntax: RCPT TO:<address>"))
 	}
@@ -116,7 +114,7 @@ func (s *session) rcptOptions(r *recipient, options string) smtp.Reply {
 		name, value, has := strings.Cut(word, "=")
 		switch name = strings.ToUpper(name); {
 		case name == "NOTIFY" && has && s.extended:
-			n, valid := parseNotify(value)
+			n, valid := s.parseNotify(value)
 			if !valid || r.notify != 0 {
 				return ok(501, "5.5.4", "Error: Bad NOTIFY parameter syntax")
 			}
@@ -135,7 +133,7 @@ func (s *session) rcptOptions(r *recipient, options string) smtp.Reply {
 }
 
 // parseNotify reads NEVER or a list of SUCCESS, FAILURE, DELAY.
-func parseNotify(value string) (int, bool) {
+func (s *session) parseNotify(value string) (int, bool) {
 	mask := 0
 	for word := range strings.SplitSeq(value, ",") {
 		switch strings.ToUpper(word) {
@@ -148,6 +146,7 @@ func parseNotify(value string) (int, bool) {
 		case "DELAY":
 			mask |= notifyDelay
 		default:
+			s.log.Warningf("unknown DSN NOTIFY command value %q in %q", word, value)
 			return 0, false
 		}
 	}

@@ -316,7 +316,7 @@ func (s *session) dispatch(n int, arg string) {
 		s.errors++
 	} else if !o.silent && o.Code == 452 && n != cmdRCPT {
 		s.errors++
-	} else if o.silent || o.Positive() {
+	} else if (o.silent || o.Positive()) && !o.uncounted {
 		s.counts[n].Good++
 	}
 	if c.flags&junk != 0 {

@@ -24,12 +24,13 @@ type session struct {
 	in   *smtp.Reader
 	out  []byte // replies that wait for the end of a pipelined group
 
-	peer    peer
-	subject restrict.Subject
-	xf      xforward
-	tls     *starttls.Session
-	auth    *authState // nil while nobody has authenticated
-	tx      *transaction
+	peer       peer
+	subject    restrict.Subject
+	xf         xforward
+	tls        *starttls.Session
+	auth       *authState // nil while nobody has authenticated
+	tx         *transaction
+	bdatFailed bool // a chunk was refused; the rest of the message is swallowed
 
 	where       string // the command that was given last, for logs
 	bareNewline smtp.BareNewline
@@ -61,12 +62,11 @@ type transaction struct {
 	recipients []string // accepted ones
 	overshoot  int      // refused because there were too many
 
-	queue  *cleanup.Session // nil until the queue file is open
-	hidden bool             // the refusal of BDAT chunks that follow a bad one
+	queue *cleanup.Session // nil until the queue file is open
+
 	bdat   *bdatState
 	status cleanup.Status
 	octets int64
-	lost   bool // cleanup went away
 }
 
 // reset ends the transaction, whatever its state. It is the only way out of
@@ -76,6 +76,8 @@ func (s *session) reset() {
 		s.tx.queue.Close() // cleanup removes what is not finished
 	}
 	s.tx = nil
+	s.bdatFailed = false
+	s.xf = xforward{}
 	s.subject.NewTransaction()
 }
 

@@ -38,7 +38,11 @@ func (s *session) vrfy(arg string) outcome {
 	case s.conf.HeloRequired && !s.subject.HasHelo:
 		return say(ok(503, "5.5.1", "Error: send HELO/EHLO first"))
 	case arg == "":
-		return say(ok(501, "5.5.4", "Syntax: VRFY address"))
+		text := "Syntax: VRFY address"
+		if s.common.SMTPUTF8Enable {
+			text += " [SMTPUTF8]"
+		}
+		return say(ok(501, "5.5.4", text))
 	}
 	shown := arg
 	if i := len(arg) - len(" SMTPUTF8"); i > 0 && strings.EqualFold(arg[i:], " SMTPUTF8") {
@@ -81,11 +85,11 @@ func (s *session) etrn(arg string) outcome {
 	}
 	served, err := s.flushDomains.MatchDomain(s.ctx, name)
 	if err != nil {
-		return say(ok(459, "", "<"+arg+">: service unavailable"))
+		return say(ok(459, "", "<"+name+">: service unavailable"))
 	}
 	if !served {
-		s.log.Warningf("reject: ETRN %.100s... from %s", arg, s.subject.LogClient)
-		return say(ok(459, "", "<"+arg+">: service unavailable"))
+		s.log.Warningf("reject: ETRN %.100s... from %s", name, s.subject.LogClient)
+		return say(ok(459, "", "<"+name+">: service unavailable"))
 	}
 	return s.flush(name)
 }

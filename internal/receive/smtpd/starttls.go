@@ -12,12 +12,12 @@ func (s *session) starttls(arg string) outcome {
 	switch {
 	case arg != "":
 		return say(ok(501, "5.5.4", "Syntax: STARTTLS"))
-	case s.tx != nil:
-		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
-	case s.tls != nil:
-		return say(ok(554, "5.5.1", "Error: TLS already active"))
 	case s.Server.tls.Level() == starttls.None || s.discards["starttls"]:
 		return say(ok(502, "5.5.1", "Error: command not implemented"))
+	case s.tls != nil:
+		return say(ok(554, "5.5.1", "Error: TLS already active"))
+	case s.tx != nil:
+		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
 	}
 	if s.limitsApply(s.conf.ClientNewTLSRate) {
 		c, err := s.counter.Tell(s.ctx, anvil.NewTLSStat, s.name, s.clientKey())

@@ -129,12 +129,11 @@ func (s *session) become(p peer, helo, proto, login string, hasLogin bool) outco
 		if login != "" {
 			s.auth = &authState{method: "XCLIENT", user: login}
 			s.subject.SASLMethod, s.subject.SASLUsername = "XCLIENT", printableName(login)
-			s.subject.SASLEnabled = true
 		}
 	}
 	s.extended, s.subject.PipeliningOK = false, false
 	s.chooseDiscards()
-	return say(s.greeting())
+	return outcome{Reply: s.greeting(), uncounted: true}
 }
 
 // xvalue is a value, or what stands for none.

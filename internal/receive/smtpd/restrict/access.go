@@ -309,9 +309,6 @@ func (v *eval) effect(it *item, action, text, key, what, about string) Verdict {
 	case "PREPEND":
 		return v.prepend(it, text, key)
 	}
-	if about == aboutSender || about == aboutRecipient {
-		what = address.Quote822(what)
-	}
 	v.env.Log.Event(v.s.action(strings.ToLower(action), "<"+what+">: "+about+" "+logged))
 	return Verdict{}
 }

@@ -25,7 +25,7 @@ func (v *eval) resolve(sender, addr string) (rewrite.Resolved, Verdict) {
 
 // tryAgain refuses for now, because a table or a service does not answer.
 func (v *eval) tryAgain(addr string) Verdict {
-	w := reject(451, "4.3.0", "<"+address.Quote822(addr)+">: Temporary lookup failure")
+	w := reject(451, "4.3.0", "<"+addr+">: Temporary lookup failure")
 	w.fault = true
 	return w
 }
@@ -73,7 +73,7 @@ func (v *eval) relayDenied(code int) Verdict {
 	if ok || trouble.Kind != Dunno {
 		return trouble
 	}
-	return reject(code, "5.7.1", "<"+address.Quote822(v.s.Recipient)+">: Relay access denied")
+	return reject(code, "5.7.1", "<"+v.s.Recipient+">: Relay access denied")
 }
 
 func rejectNonFQDNSender(v *eval, _ *item) Verdict {

@@ -208,7 +208,9 @@ func (e *Engine) senderList(ctx context.Context, s *Subject) smtp.Reply {
 func (e *Engine) To(ctx context.Context, s *Subject) smtp.Reply {
 	s.begin()
 	// RFC 5321 4.5.1: <postmaster> without a domain is always taken.
-	if strings.EqualFold(s.Recipient, "postmaster") {
+	// Postfix: nor is the address refused that probes use.
+	c := e.env.Common
+	if strings.EqualFold(s.Recipient, "postmaster") || strings.EqualFold(s.Recipient, c.DoubleBounceSender+"@"+c.MyOrigin) {
 		return smtp.Reply{}
 	}
 	if r := e.delayed(ctx, s); !r.IsZero() {

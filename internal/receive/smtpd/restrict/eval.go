@@ -172,10 +172,6 @@ func (v *eval) subject(about string) string {
 
 // rejected makes the text of most refusals: "<what>: Client host rejected: why".
 func rejected(what, about, why string) string {
-	switch about {
-	case aboutSender, aboutRecipient:
-		what = address.Quote822(what)
-	}
 	return "<" + what + ">: " + about + " rejected: " + why
 }
 

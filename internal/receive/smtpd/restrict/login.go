@@ -5,7 +5,6 @@ import (
 	"strings"
 
 	"postern/internal/config/param"
-	"postern/internal/mail/address"
 )
 
 func rejectSenderLoginMismatch(v *eval, it *item) Verdict {
@@ -44,7 +43,7 @@ func (v *eval) loginMismatch(it *item, authed, unauthed, known bool) Verdict {
 		return v.tryAgain(v.s.Sender)
 	}
 	owned := found && slices.ContainsFunc(param.Split(owners), func(o string) bool { return strings.EqualFold(o, v.s.SASLUsername) })
-	text := "<" + address.Quote822(v.s.Sender) + ">: Sender address rejected: "
+	text := "<" + v.s.Sender + ">: Sender address rejected: "
 	if v.s.SASLUsername != "" {
 		if authed && !owned && (found || !known) {
 			return reject(553, "5.7.1", text+"not owned by user "+v.s.SASLUsername)

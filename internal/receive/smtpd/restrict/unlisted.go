@@ -6,6 +6,7 @@ import (
 	"golang.org/x/net/idna"
 
 	"postern/internal/ipc/rewrite"
+	"postern/internal/mail/address"
 	"postern/internal/mail/dsn"
 	"postern/internal/table"
 )
@@ -70,6 +71,9 @@ func (v *eval) unlisted(addr, about string, canonical *table.Maps) Verdict {
 		if c.maps != nil && c.maps.Empty() && c.flag != rewrite.ClassAlias {
 			return Verdict{} // the class does not say whom it knows
 		}
+		if c.flag == rewrite.ClassLocal && v.indispensable(r.Recipient) {
+			return Verdict{}
+		}
 		if c.maps != nil {
 			if ok, trouble := v.listed(c.maps, r.Recipient, addr); ok || trouble.Kind != Dunno {
 				return trouble
@@ -82,6 +86,14 @@ func (v *eval) unlisted(addr, about string, canonical *table.Maps) Verdict {
 		return reject(c.code, statusOf(about), rejected(addr, about, why))
 	}
 	return Verdict{}
+}
+
+// indispensable says that a local address exists whatever the tables say: those
+// that RFC 5321 asks for, and the one from which probes come.
+func (v *eval) indispensable(addr string) bool {
+	local, _ := address.Split(addr)
+	return local == "" || strings.EqualFold(local, "postmaster") || strings.EqualFold(local, "mailer-daemon") ||
+		strings.EqualFold(local, v.env.Common.DoubleBounceSender)
 }
 
 type classTable struct {
