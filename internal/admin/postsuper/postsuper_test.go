@@ -175,6 +175,8 @@ func TestStructure(t *testing.T) {
 	os.Rename(filepath.Join(f.dir, f.store.Path(queue.Deferred, f.ids["deep"])), filepath.Join(f.dir, "deferred", string(f.ids["deep"])))
 	old := write("incoming/123.456")
 	os.Chtimes(old, time.Now(), time.Now().Add(-8*24*time.Hour))
+	unfinished := write("incoming/ABCDE1234")
+	os.Chtimes(unfinished, time.Now(), time.Now().Add(-8*24*time.Hour))
 	write("incoming/124.456")
 	write("incoming/bad-name")
 	write("flush/site_example")
@@ -189,6 +191,11 @@ func TestStructure(t *testing.T) {
 	} {
 		if _, err := os.Stat(filepath.Join(f.dir, path)); err != nil {
 			t.Errorf("%v; have %s", err, f.tree())
+		}
+	}
+	for _, path := range []string{old, unfinished} {
+		if _, err := os.Stat(path); err == nil {
+			t.Errorf("%s is still there", path)
 		}
 	}
 	if got := inode(t, filepath.Join(f.dir, "hold", nameA)); got != inodeA {

@@ -20,7 +20,7 @@ const fixing = "#FIX"
 type Repair struct {
 	Structure bool                             // move files to the directory and name that are theirs
 	LongToo   bool                             // long ids must match the inode as well
-	Purge     time.Time                        // remove temporary files older than this; zero: none
+	Purge     time.Time                        // remove files older than this that never were complete; zero: none
 	Strange   func(format string, args ...any) // told of what does not belong into a queue
 	Renamed   int                              // messages whose id has changed
 }
@@ -109,7 +109,8 @@ func (r *Repair) entry(s *Store, q Name, path, name string, depth int) error {
 		r.Strange("not a regular file: %s", path)
 		return nil
 	}
-	if tempName(name) && !r.Purge.IsZero() && time.Unix(st.Mtim.Unix()).Before(r.Purge) {
+	unfinished := tempName(name) || q.holdsMessages() && !newInfo(&st).Ready()
+	if unfinished && !r.Purge.IsZero() && time.Unix(st.Mtim.Unix()).Before(r.Purge) {
 		if err := unix.Unlinkat(s.dir, path, 0); err != nil {
 			return fmt.Errorf("remove file %s: %w", path, err)
 		}
