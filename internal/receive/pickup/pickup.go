@@ -15,6 +15,7 @@ import (
 	"os/user"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/internal/base/maillog"
@@ -55,6 +56,7 @@ type Server struct {
 	now     func() time.Time
 
 	scanning sync.Mutex
+	again    atomic.Bool // a trigger came while maildrop was being gone through
 }
 
 // New returns the service.
@@ -90,10 +92,18 @@ func ownerUID(e *service.Env) uint32 {
 func (s *Server) Serve(context.Context, net.Conn) error { return nil }
 
 // Trigger goes through maildrop until nothing is left that can be taken.
-// Whatever the request is, it means the same.
+// Whatever the request is, it means the same. A request that comes meanwhile
+// does not wait: who is at it goes through once more.
 func (s *Server) Trigger(ctx context.Context, _ []byte) {
-	s.scanning.Lock()
-	defer s.scanning.Unlock()
+	s.again.Store(true)
+	for s.again.Load() && s.scanning.TryLock() {
+		s.again.Store(false)
+		s.empty(ctx)
+		s.scanning.Unlock()
+	}
+}
+
+func (s *Server) empty(ctx context.Context) {
 	for ctx.Err() == nil {
 		taken, err := s.scan(ctx)
 		if err != nil {
