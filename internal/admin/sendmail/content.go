@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"postern/internal/mail/address"
 	"postern/internal/mail/message"
@@ -155,6 +156,7 @@ func (h *header) collect(resent bool, value string) {
 	} else if h.draft.isResent {
 		return
 	}
+	value, _, _ = strings.Cut(value, "\x00") // no address has what follows
 	h.list.Parse(value, addressTokens)
 	for _, t := range h.list.Tokens() {
 		if t.Kind == address.Address {

@@ -119,6 +119,7 @@ func TestSubmit(t *testing.T) {
 		{"CR LF", "x\r\n\r\n.\r\ny\r\n", []string{"bob"}, env + "Rbob|M|Nx|N|X|E"},
 		{"long lines", strings.Repeat("x", 5000) + "\n" + strings.Repeat("y", 2048) + "\n.\n", []string{"bob"},
 			env + "Rbob|M|Lx*2048|Lx*2048|Nx*904|Ly*2048|N|X|E"},
+		{"null recipient", "x\n", []string{"<>"}, env + "R|M|Nx|X|E"},
 		{"options end", "x\n", []string{"-i", "--", "-bob"}, env + "R-bob|M|Nx|X|E"},
 		{"blanks before colon", "Foo : bar\nTo : x@y\nbody\nm", []string{"-t"}, env + "M|NFoo: bar|NTo: x@y|N|Nbody|Lm|N|X|Rx@y|E"},
 		{"resent", "To: a@b\nResent-Cc: r1@a, r2@b\nCc: g: m1@x, m2@y;\n\nx\n", []string{"-t"},

@@ -153,10 +153,20 @@ func (m *draft) envelope() {
 		m.w.PutString(record.Verp, o.verp)
 	}
 	for _, arg := range o.recipients {
+		if null(arg) {
+			m.recipient("")
+		}
 		for _, rcpt := range address.Addresses(arg) {
 			m.recipient(rcpt)
 		}
 	}
+}
+
+// null says whether an argument is the null address. Postfix: the mail goes to
+// empty_address_recipient.
+func null(arg string) bool {
+	arg = strings.TrimSpace(arg)
+	return arg == "" || arg == "<>"
 }
 
 func (m *draft) recipient(rcpt string) {
