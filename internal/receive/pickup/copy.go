@@ -117,9 +117,7 @@ func (h *hand) copy() error {
 	}
 	h.s.log.Event(e)
 	h.w.PutString(record.Mesg, "")
-	if !h.requeued() {
-		h.received()
-	}
+	h.received()
 	if err := h.segment(contentTypes, record.Xtra); err != nil {
 		return err
 	}
