@@ -61,6 +61,7 @@ var (
 		{regexp.MustCompile(`(queued as |SMTP id )[0-9A-F]{8,}`), "${1}QID"},
 		{regexp.MustCompile(`(deferred|defer)/[0-9A-F]/`), "$1/X/"},
 		{regexp.MustCompile(`pid \d+`), "pid PID"},
+		{regexp.MustCompile(`/tmp/\d{10}\.P\d+(?:Q\d+)?\.[-\w]+`), "/tmp/TMPFILE"},
 		// The words of a notice are each system's own; what it says of the message is not.
 		{regexp.MustCompile(`(?s)(This is the mail system at host [^\n]+\n).{1,800}?\n( +The mail system\n)`), "${1}(words)\n$2"},
 	}

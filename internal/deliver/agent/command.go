@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -41,7 +42,12 @@ var statuses = [...]struct {
 // or whose input could not be read from the queue, is tried again.
 func CommandResult(name string, exit *sys.Exit, err error) (res dsn.Result, ok bool) {
 	if err != nil {
-		return dsn.Make("4.3.0", "Command failed: "+err.Error()), false
+		text := err.Error()
+		var e *os.PathError
+		if errors.As(err, &e) { // the system's part says it all
+			text = fmt.Sprintf("cannot run %s: %s", e.Path, mailbox.ErrorText(e.Err))
+		}
+		return dsn.Make("4.3.0", "Command failed: "+text), false
 	}
 	output := printable(exit.Output)
 	more := ""

@@ -25,7 +25,11 @@ func (s state) include(path string) bool {
 	if err != nil {
 		var bad unsafeFile
 		if !errors.As(err, &bad) {
-			bad = unsafeFile("cannot open include file " + path + ": " + errorText(err))
+			what := "cannot open include file "
+			if errors.Is(err, os.ErrNotExist) {
+				what = "unable to lookup :include: file "
+			}
+			bad = unsafeFile(what + path + ": " + errorText(err))
 		}
 		s.req.Log.Warningf("%s", bad)
 		return s.misconfigured()

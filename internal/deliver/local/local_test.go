@@ -436,7 +436,7 @@ func TestInclude(t *testing.T) {
 	}
 	for rcpt, warning := range map[string]string{
 		"open": ":include: file BASE/ann/open is world writable",
-		"none": "cannot open include file /no/such: No such file or directory",
+		"none": "unable to lookup :include: file /no/such: No such file or directory",
 	} {
 		log, todo := f.deliver(rcpt)
 		f.want(log, "warning: "+warning+"\nto=<"+rcpt+"@mx.example> dsn=4.3.5, status=deferred (mail system configuration error)")

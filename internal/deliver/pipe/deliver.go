@@ -17,6 +17,12 @@ import (
 
 // deliver gives one message to one run of the command, for all recipients.
 func (s *Service) deliver(ctx context.Context, req *agent.Request, rep *agent.Report) error {
+	if flag := s.singleOnly(req); flag != "" {
+		// Logged last, as in Postfix.
+		defer req.Log.Warningf("pipe flag `%s' requires %s_destination_recipient_limit = 1", flag, s.Env().Name)
+		s.report(req, rep, result("4.3.5", "mail system configuration error"))
+		return nil
+	}
 	res, err := s.refused(req)
 	if err != nil {
 		return err
@@ -27,6 +33,12 @@ func (s *Service) deliver(ctx context.Context, req *agent.Request, rep *agent.Re
 	if err != nil {
 		return err
 	}
+	s.report(req, rep, res)
+	return nil
+}
+
+// report tells for every recipient what became of the message.
+func (s *Service) report(req *agent.Request, rep *agent.Report, res *dsn.Result) {
 	for _, rcpt := range req.Recipients {
 		switch res.Status.Class() {
 		case '2':
@@ -37,7 +49,19 @@ func (s *Service) deliver(ctx context.Context, req *agent.Request, rep *agent.Re
 			rep.Defer(rcpt, s.Env().Name, *res)
 		}
 	}
-	return nil
+}
+
+// singleOnly returns the flag that makes no sense for several recipients.
+func (s *Service) singleOnly(req *agent.Request) string {
+	switch f := s.attrs.flags; {
+	case len(req.Recipients) < 2:
+		return ""
+	case f.deliveredTo:
+		return "D"
+	case f.origTo:
+		return "O"
+	}
+	return ""
 }
 
 func result(status dsn.Status, format string, args ...any) *dsn.Result {
@@ -48,19 +72,7 @@ func result(status dsn.Status, format string, args ...any) *dsn.Result {
 // refused returns why the command is not run for the request, or nil.
 func (s *Service) refused(req *agent.Request) (*dsn.Result, error) {
 	a := s.attrs
-	if len(req.Recipients) > 1 {
-		for _, f := range [...]struct {
-			on     bool
-			letter string
-		}{{a.flags.deliveredTo, "D"}, {a.flags.origTo, "O"}} {
-			if f.on {
-				req.Log.Warningf("pipe flag `%s' requires %s_destination_recipient_limit = 1", f.letter, s.Env().Name)
-				return result("4.3.5", "mail system configuration error"), nil
-			}
-		}
-	}
 	if a.size > 0 && req.Size > a.size {
-		req.Log.Infof("%s: too big: size_limit = %d, request->data_size = %d", req.QueueID, a.size, req.Size)
 		return result("5.2.3", "message too large"), nil
 	}
 	if a.flags.deliveredTo {

@@ -54,7 +54,7 @@ type Dir struct {
 // entry in the directory new are on stable storage. Its errors are of type
 // *Error.
 func (n *Namer) Deliver(dir *Dir, c *Copy, content Content) error {
-	d := maildir{Namer: n, dir: filepath.Clean(dir.Path), now: time.Now(), def: dir.Default}
+	d := maildir{Namer: n, dir: strings.TrimRight(dir.Path, "/"), now: time.Now(), def: dir.Default}
 	if d.def == "" {
 		d.def = "5.2.0"
 	}
@@ -79,7 +79,7 @@ func (d *maildir) deliver(c *Copy, content Content, limit int64) error {
 		os.Remove(tmp)
 		return err
 	}
-	name := filepath.Join(d.dir, "new", final)
+	name := d.dir + "/new/" + final
 	if err := d.move(tmp, name); err != nil {
 		os.Remove(tmp)
 		return failure(err, d.def, "create maildir file %s", name)
@@ -93,9 +93,9 @@ func (d *maildir) deliver(c *Copy, content Content, limit int64) error {
 
 // create opens a new file in the directory tmp.
 func (d *maildir) create() (string, *os.File, error) {
-	dir := filepath.Join(d.dir, "tmp")
+	dir := d.dir + "/tmp"
 	for try := 0; ; try++ {
-		path := filepath.Join(dir, d.temporary(d.now))
+		path := dir + "/" + d.temporary(d.now)
 		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
 		switch {
 		case err == nil:
@@ -137,7 +137,7 @@ func (d *maildir) move(tmp, name string) error {
 		return err
 	}
 	for _, dir := range []string{"cur", "new"} {
-		if err := makeDirs(filepath.Join(d.dir, dir)); err != nil {
+		if err := makeDirs(d.dir + "/" + dir); err != nil {
 			return err
 		}
 	}

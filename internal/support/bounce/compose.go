@@ -211,11 +211,16 @@ func (c *composer) report() {
 }
 
 // sender is the message's, or the name under which the null sender is known.
+// A list's owner is told who wrote, not that he did.
 func (c *composer) sender() string {
-	if c.sub.Sender == "" {
+	sender := c.sub.Sender
+	if c.sub.file != nil {
+		sender = c.sub.file.env.Sender
+	}
+	if sender == "" {
 		return "MAILER-DAEMON@" + c.s.env.Common.MyHostname
 	}
-	return c.sub.Sender
+	return sender
 }
 
 // addressType is rfc822 or, with octets that are not ASCII, utf-8 (RFC 6533 3).
