@@ -35,11 +35,13 @@ import (
 	"postern/internal/ipc/bounce"
 	"postern/internal/ipc/delivery"
 	"postern/internal/ipc/endpoint"
+	"postern/internal/ipc/flush"
 	"postern/internal/ipc/verify"
 	"postern/internal/mail/dsn"
 	"postern/internal/mail/queue"
 	"postern/internal/service"
 	"postern/internal/table"
+	"postern/internal/table/matchlist"
 )
 
 // A Func delivers a request. It reports every recipient; those that it does not
@@ -54,20 +56,23 @@ type Kit struct {
 	StatusFilter string
 
 	filterTables string
+	flushDomains string // fast_flush_domains
 	env          *service.Env
 	store        *queue.Store
 	filter       *table.Maps
+	fastFlush    *matchlist.List
 	logs         logs
 }
 
 // logs are the services that keep a log per message.
 type logs struct {
 	bounce, deferred, trace *bounce.Client
-	verify                  *endpoint.Endpoint
+	verify, flush           *endpoint.Endpoint
 }
 
 // Params names the parameters that every agent reads, beside the common ones.
 func (k *Kit) Params(s *param.Set) {
+	s.Str(&k.flushDomains, "fast_flush_domains", "$relay_domains")
 	if k.StatusFilter != "" {
 		s.Str(new(string), "default_delivery_status_filter", "")
 		s.Str(&k.filterTables, k.StatusFilter, "$default_delivery_status_filter")
@@ -88,8 +93,16 @@ func (k *Kit) Open(env *service.Env) error {
 	k.logs = logs{
 		private(c.BounceServiceName), private(c.DeferServiceName), private(c.TraceServiceName),
 		env.Endpoint("private", c.VerifyServiceName, verify.Protocol),
+		env.Endpoint("public", c.FlushServiceName, flush.Protocol),
 	}
 	var err error
+	if k.flushDomains != "" {
+		const list = "fast_flush_domains"
+		style := matchlist.ParentStyle(list, c.ParentDomainMatchesSubdomains)
+		if k.fastFlush, err = matchlist.New(list, k.flushDomains, env.Tables, style); err != nil {
+			return err
+		}
+	}
 	if k.filterTables != "" {
 		k.filter, err = env.Tables.Maps(k.StatusFilter, k.filterTables, table.FoldKey)
 	}

@@ -2,12 +2,15 @@ package agent
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"sync"
 	"time"
 
 	"postern/internal/ipc/bounce"
 	"postern/internal/ipc/delivery"
+	"postern/internal/ipc/flush"
 	"postern/internal/ipc/verify"
 	"postern/internal/mail/address"
 	"postern/internal/mail/dsn"
@@ -179,9 +182,8 @@ func (rep *Report) bounced(rcpt *delivery.Recipient, relay string, res dsn.Resul
 		return rep.settle(rcpt, rep.verified(rcpt, relay, res, "undeliverable"))
 	}
 	if rep.kit.env.Common.SoftBounce {
-		soft := res
-		soft.Status, soft.Action = res.Status.WithClass('4'), "delayed"
-		return rep.returned(rcpt, relay, res, rep.append(rep.kit.logs.deferred, rcpt, soft), "SOFTBOUNCE")
+		res.Status, res.Action = res.Status.WithClass('4'), "delayed"
+		return rep.returned(rcpt, relay, res, rep.append(rep.kit.logs.deferred, rcpt, res), "SOFTBOUNCE")
 	}
 	res.Action = "failed"
 	return rep.returned(rcpt, relay, res, rep.append(rep.kit.logs.bounce, rcpt, res), "bounced")
@@ -222,7 +224,33 @@ func (rep *Report) deferred(rcpt *delivery.Recipient, relay string, res dsn.Resu
 	} else {
 		rep.log(rcpt, relay, res, "deferred")
 	}
+	rep.waits(rcpt)
 	return rep.settle(rcpt, false)
+}
+
+// flushLimit is how long the fast flush service, which mail can do without, may
+// take.
+const flushLimit = 5 * time.Second
+
+// waits tells the fast flush service that the message waits for a destination
+// that may ask for its mail (ETRN).
+func (rep *Report) waits(rcpt *delivery.Recipient) {
+	_, domain := address.Split(rcpt.Address)
+	if domain == "" || rep.kit.fastFlush.Empty() {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), flushLimit)
+	defer cancel()
+	match, err := rep.kit.fastFlush.MatchDomain(ctx, domain)
+	if err == nil && match {
+		if _, err = os.Stat(rep.kit.logs.flush.Path()); err != nil {
+			return // the service is not used here
+		}
+		err = flush.Ask(ctx, rep.kit.logs.flush, flush.Request{Kind: flush.Add, Site: domain, QueueID: string(rep.req.QueueID)})
+	}
+	if err != nil && !errors.Is(err, flush.ErrDenied) {
+		rep.req.Log.Warningf("%s: %s service failure: %v", rep.req.QueueID, rep.kit.env.Common.FlushServiceName, err)
+	}
 }
 
 // verified ends a recipient of a request that delivers nothing.

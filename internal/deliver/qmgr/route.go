@@ -24,7 +24,7 @@ type route struct {
 }
 
 // routes finds out where the recipients that were read last go, and groups them.
-// Their order within a group is that of the queue file.
+// Postfix: recipients of one delivery are sorted by domain and name.
 func (m *manager) routes(ctx context.Context, msg *message) []schedule.Target {
 	if len(msg.env.Recipients) == 1 {
 		r := m.route(ctx, msg, &msg.env.Recipients[0])
@@ -41,7 +41,10 @@ func (m *manager) routes(ctx context.Context, msg *message) []schedule.Target {
 		if c := strings.Compare(a.destination, b.destination); c != 0 {
 			return c
 		}
-		return strings.Compare(a.nexthop, b.nexthop)
+		if c := strings.Compare(a.nexthop, b.nexthop); c != 0 {
+			return c
+		}
+		return compareAddresses(a.rcpt.Address, b.rcpt.Address)
 	})
 	var targets []schedule.Target
 	for _, r := range all {
@@ -53,6 +56,15 @@ func (m *manager) routes(ctx context.Context, msg *message) []schedule.Target {
 		targets[n].Recipients = append(targets[n].Recipients, r.rcpt)
 	}
 	return targets
+}
+
+func compareAddresses(a, b string) int {
+	userA, hostA := address.Split(a)
+	userB, hostB := address.Split(b)
+	if c := strings.Compare(strings.ToLower(hostA), strings.ToLower(hostB)); c != 0 {
+		return c
+	}
+	return strings.Compare(strings.ToLower(userA), strings.ToLower(userB))
 }
 
 // route finds out where one recipient goes.
