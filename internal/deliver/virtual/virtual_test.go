@@ -184,3 +184,31 @@ func TestFailures(t *testing.T) {
 		}
 	}
 }
+
+func BenchmarkMaildir(b *testing.B) {
+	uid, gid := numbers()
+	s := New().(*Service)
+	in := agenttest.New(b, s, "virtual", fmt.Sprintf(config, uid, gid), types)
+	for d := in.Dir; strings.HasPrefix(d, os.TempDir()) && d != os.TempDir(); d = filepath.Dir(d) {
+		if err := os.Chmod(d, 0o755); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := os.Mkdir("mail", 0o777); err != nil {
+		b.Fatal(err)
+	}
+	if err := os.Chmod("mail", 0o777); err != nil {
+		b.Fatal(err)
+	}
+	req := in.Message(b, "a@b.example", strings.Repeat(strings.Repeat("x", 70)+"\n", 60), "u@v.example")
+	b.ReportAllocs()
+	for b.Loop() {
+		r := *req
+		rcpt := *req.Recipients[0]
+		r.Recipients = []*delivery.Recipient{&rcpt}
+		r.Flags = 0
+		if reply := s.Kit.Do(context.Background(), &r, s.deliver); reply.Status != delivery.Done {
+			b.Fatal(in.Log())
+		}
+	}
+}

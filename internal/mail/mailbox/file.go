@@ -214,7 +214,7 @@ func (f *File) append(file *os.File, created bool, c *Copy, content Content) err
 		}
 		return nil
 	}
-	err := c.To(limited(file, st.Size, f.Limit), content)
+	err := c.To(limit(file, st.Size, f.Limit), content)
 	if err == nil {
 		if e := file.Sync(); e != nil {
 			err = &WriteError{e}

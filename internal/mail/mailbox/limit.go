@@ -1,29 +1,30 @@
 package mailbox
 
 import (
-	"os"
+	"io"
 	"syscall"
 )
 
-// A limitedFile fails as a file does that reaches the limit of its size.
-type limitedFile struct {
-	*os.File
+// A limited writer fails as a file does that reaches the limit of its size.
+type limited struct {
+	io.Writer
 	left int64 // octets; negative: no limit
 }
 
-func limited(f *os.File, size, limit int64) *limitedFile {
+// limit bounds what is written to w, a file that has size octets.
+func limit(w io.Writer, size, limit int64) *limited {
 	if limit <= 0 {
-		return &limitedFile{f, -1}
+		return &limited{w, -1}
 	}
-	return &limitedFile{f, max(limit-size, 0)}
+	return &limited{w, max(limit-size, 0)}
 }
 
-func (l *limitedFile) Write(b []byte) (int, error) {
+func (l *limited) Write(b []byte) (int, error) {
 	if l.left >= 0 {
 		if int64(len(b)) > l.left {
-			return 0, &os.PathError{Op: "write", Path: l.Name(), Err: syscall.EFBIG}
+			return 0, syscall.EFBIG
 		}
 		l.left -= int64(len(b))
 	}
-	return l.File.Write(b)
+	return l.Writer.Write(b)
 }

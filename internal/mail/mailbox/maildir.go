@@ -75,13 +75,16 @@ func (d *maildir) deliver(c *Copy, content Content, limit int64) error {
 		return failure(err, d.def, "create maildir file %s", tmp)
 	}
 	final, err := d.write(f, c, content, limit)
+	if e := f.close(); err == nil && e != nil {
+		err = copyFailure(&WriteError{e})
+	}
 	if err != nil {
-		os.Remove(tmp)
+		unix.Unlink(tmp)
 		return err
 	}
 	name := d.dir + "/new/" + final
 	if err := d.move(tmp, name); err != nil {
-		os.Remove(tmp)
+		unix.Unlink(tmp)
 		return failure(err, d.def, "create maildir file %s", name)
 	}
 	// The entry, too, must survive a power cut before the recipient is done.
@@ -92,38 +95,34 @@ func (d *maildir) deliver(c *Copy, content Content, limit int64) error {
 }
 
 // create opens a new file in the directory tmp.
-func (d *maildir) create() (string, *os.File, error) {
+func (d *maildir) create() (string, rawFile, error) {
 	dir := d.dir + "/tmp"
 	for try := 0; ; try++ {
 		path := dir + "/" + d.temporary(d.now)
-		f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL|unix.O_NOFOLLOW, 0o600)
+		f, err := openRaw(path, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_NOFOLLOW, 0o600)
 		switch {
 		case err == nil:
 			return path, f, nil
-		case errors.Is(err, os.ErrNotExist) && try == 0:
+		case err == unix.ENOENT && try == 0:
 			if err := makeDirs(dir); err != nil {
-				return path, nil, err
+				return path, -1, err
 			}
-		case !errors.Is(err, os.ErrExist) || try >= 10:
-			return path, nil, err
+		case err != unix.EEXIST || try >= 10:
+			return path, -1, err
 		}
 	}
 }
 
-// write fills and closes the file; it returns the name that it is to have.
-func (d *maildir) write(f *os.File, c *Copy, content Content, limit int64) (string, error) {
-	defer f.Close()
+// write fills the file; it returns the name that it is to have.
+func (d *maildir) write(f rawFile, c *Copy, content Content, max int64) (string, error) {
 	var st unix.Stat_t
-	if err := unix.Fstat(int(f.Fd()), &st); err != nil {
-		return "", failure(err, "4.3.0", "fstat %s", f.Name())
+	if err := unix.Fstat(int(f), &st); err != nil {
+		return "", failure(err, "4.3.0", "fstat file in %s/tmp", d.dir)
 	}
-	if err := c.To(limited(f, 0, limit), content); err != nil {
+	if err := c.To(limit(f, 0, max), content); err != nil {
 		return "", copyFailure(err)
 	}
-	if err := f.Sync(); err != nil {
-		return "", copyFailure(&WriteError{err})
-	}
-	if err := f.Close(); err != nil {
+	if err := f.sync(); err != nil {
 		return "", copyFailure(&WriteError{err})
 	}
 	return d.final(d.now, &st), nil
@@ -178,17 +177,16 @@ func makeDirs(dir string) error {
 // syncDir brings the entries of a directory to stable storage. A directory that
 // its user may not read cannot be opened, and is not synced.
 func syncDir(dir string) error {
-	f, err := os.Open(dir)
-	if errors.Is(err, os.ErrPermission) {
+	f, err := openRaw(dir, unix.O_RDONLY|unix.O_DIRECTORY, 0)
+	if err == unix.EACCES {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	defer f.Close()
-	err = f.Sync()
-	if errors.Is(err, syscall.EINVAL) { // the file system does not sync directories
-		return nil
+	defer f.close()
+	if err := f.sync(); err != unix.EINVAL { // the file system does not sync directories
+		return err
 	}
-	return err
+	return nil
 }

@@ -37,7 +37,7 @@ type Instance struct {
 
 // New makes an instance with the main.cf text config, opens the tables of the
 // given types, and calls Params and Open of the agent called name.
-func New(t *testing.T, s service.Service, name, config string, types []table.Type) *Instance {
+func New(t testing.TB, s service.Service, name, config string, types []table.Type) *Instance {
 	t.Helper()
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -80,7 +80,7 @@ func New(t *testing.T, s service.Service, name, config string, types []table.Typ
 }
 
 // Serve answers connections to a service, "private/rewrite", by f.
-func (in *Instance) Serve(t *testing.T, path string, f func(c *attr.Conn) error) {
+func (in *Instance) Serve(t testing.TB, path string, f func(c *attr.Conn) error) {
 	t.Helper()
 	l, err := net.Listen("unix", path)
 	if err != nil {
@@ -102,7 +102,7 @@ func (in *Instance) Serve(t *testing.T, path string, f func(c *attr.Conn) error)
 }
 
 // statusService notes what a service of the bounce family is asked.
-func (in *Instance) statusService(t *testing.T, name string) {
+func (in *Instance) statusService(t testing.TB, name string) {
 	in.Serve(t, "private/"+name, func(c *attr.Conn) error {
 		protocol := attr.Protocol(bounce.Protocol)
 		if err := c.Send(&protocol); err != nil {
@@ -134,7 +134,7 @@ func (in *Instance) Records() []string {
 
 // Message puts a message into the active queue and returns the request to
 // deliver it. content is its lines.
-func (in *Instance) Message(t *testing.T, sender, content string, recipients ...string) *delivery.Request {
+func (in *Instance) Message(t testing.TB, sender, content string, recipients ...string) *delivery.Request {
 	t.Helper()
 	d, err := in.Store.Create(queue.Active)
 	if err != nil {
@@ -169,7 +169,7 @@ func (in *Instance) Message(t *testing.T, sender, content string, recipients ...
 }
 
 // Todo returns the recipients of a message that are not marked done.
-func (in *Instance) Todo(t *testing.T, req *delivery.Request) []string {
+func (in *Instance) Todo(t testing.TB, req *delivery.Request) []string {
 	t.Helper()
 	f, err := in.Store.OpenRead(req.QueueName, req.QueueID)
 	if err != nil {
