@@ -164,7 +164,7 @@ func (m *manager) warned(msg *message) {
 // leaves doubt stays where it is: the next queue manager begins with it.
 func (m *manager) leave(msg *message, end fate) {
 	if !end.deferred {
-		if err := m.store.Remove(queue.Active, msg.id); err != nil {
+		if err := m.store.Recycle(queue.Active, msg.id); err != nil {
 			m.env.Log.Warningf("%s: %v", msg.id, err)
 			return
 		}

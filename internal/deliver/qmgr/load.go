@@ -38,7 +38,7 @@ func (m *manager) load(ctx context.Context, c candidate) {
 	if m.active[c.id] != nil {
 		return
 	}
-	msg := &message{id: c.id, fresh: c.fresh, flush: c.flush}
+	msg := &message{id: c.id, flush: c.flush}
 	m.active[c.id] = msg
 	m.loads++
 	room := max(m.cfg.RecipientMinimum, m.cfg.RecipientLimit-m.sched.Recipients())
@@ -89,7 +89,8 @@ func (m *manager) open(ctx context.Context, msg *message, c candidate, room int)
 	if err := m.store.Move(c.id, c.queue, queue.Active); err != nil {
 		return nil, err
 	}
-	if !c.fresh {
+	msg.fresh = c.fresh && m.untouched(msg.env)
+	if !msg.fresh {
 		// The log tells why recipients were deferred that are tried again now.
 		if err := m.store.Remove(queue.Defer, c.id); err != nil && !missing(err) {
 			m.env.Log.Warningf("%v", err)
@@ -107,6 +108,13 @@ func (m *manager) open(ctx context.Context, msg *message, c candidate, room int)
 		Size: msg.env.Sizes.Content, Recipients: msg.env.Sizes.Recipients,
 	})
 	return m.routes(ctx, msg), nil
+}
+
+// untouched says whether nobody can have worked on a message that cleanup has
+// announced. A message may be announced to one queue manager after another, and
+// the first may have left logs that tell what the sender must know.
+func (m *manager) untouched(e *envelope.Envelope) bool {
+	return e.Arrival.After(m.started) && (e.Next != 0 || len(e.Recipients) == e.Sizes.Recipients)
 }
 
 // sane checks what the envelope must have.

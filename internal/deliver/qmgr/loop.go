@@ -42,6 +42,7 @@ type manager struct {
 	finishes chan struct{} // a token for each message being ended
 	ones     oneByOne
 	stopped  chan struct{} // closed when the loop has ended
+	started  time.Time     // when the active queue was taken over
 
 	// loop
 	sched    *schedule.Scheduler
@@ -124,7 +125,8 @@ func (m *manager) run(ctx context.Context) error {
 	if err := m.takeOver(); err != nil {
 		return err
 	}
-	m.sched.Tick(m.now())
+	m.started = m.now()
+	m.sched.Tick(m.started)
 	m.incoming.start(m, scanOptions{})
 	m.runDeferred()
 	timer := time.NewTimer(0)

@@ -230,6 +230,26 @@ func TestLockedIsSkipped(t *testing.T) {
 	s.wait("removal", func() bool { return s.logged(string(id) + ": removed") })
 }
 
+// A message that was announced twice, to two queue managers, has logs.
+func TestAnnouncedAgain(t *testing.T) {
+	s := newSystem(t, "")
+	s.run()
+	id := s.write(queue.Hold, "s@example.com", time.Now().Add(time.Second), "a@x.example")
+	f, err := s.store.Open(queue.Hold, id)
+	must(t, err)
+	b := make([]byte, 4096)
+	n, _ := f.ReadAt(b, 0)
+	must(t, f.MarkDone(int64(strings.LastIndex(string(b[:n]), "R\x0ba@x.example"))))
+	f.Close()
+	must(t, s.store.AppendLog(queue.Bounce, id, []byte("recipient=a@x.example\n\n")))
+	must(t, s.store.Move(id, queue.Hold, queue.Incoming))
+	s.trigger("I" + string(id))
+	s.wait("removal", func() bool { return s.logged(string(id) + ": removed") })
+	if s.count(bounce.OpFlush) != 1 {
+		t.Error("the sender was not told")
+	}
+}
+
 // The queue manager stops while agents are at work; the next one delivers to
 // those that are left only.
 func TestStopInTheMiddle(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 type candidate struct {
 	id    queue.ID
 	queue queue.Name
-	fresh bool // announced by cleanup: nobody has worked on it before
+	fresh bool // announced by cleanup
 	flush bool // mail for defer_transports is wanted too
 	all   bool // its time does not matter
 }
