@@ -99,7 +99,7 @@ func (p *postconf) editMaster() error {
 	path := filepath.Join(p.dir, "master.cf")
 	return rewrite(path, func(lines []string) ([]string, error) {
 		// A file that cannot be read as a whole is not changed in part.
-		services, err := mastercf.Read(strings.NewReader(strings.Join(lines, "")), path, mastercf.Options{Warn: p.warn})
+		services, err := mastercf.Read(strings.NewReader(strings.Join(lines, "")), path, mastercf.Options{Warn: p.warn, All: true})
 		if err != nil {
 			return nil, err
 		}
@@ -154,7 +154,7 @@ func (p *postconf) editEntry(changes []*change, services []mastercf.Service, num
 		return action{replaced, entry(c.entry, true)}, nil
 	}
 	i := slices.IndexFunc(services, func(s mastercf.Service) bool { return s.Line == number })
-	if i < 0 { // an entry that a later one of the same name replaces
+	if i < 0 { // cannot be: all entries are there
 		return action{}, nil
 	}
 	s := &services[i]

@@ -2,6 +2,7 @@ package postconf
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -93,7 +94,7 @@ func foldedArgs(column int, args []string) string {
 		b.WriteByte(' ')
 		column++
 	}
-	return b.String() + joined(column, args[n:])
+	return b.String() + joined(column, args[n:], maxColumn)
 }
 
 // normalized returns the arguments of an entry in the form in which they are
@@ -141,13 +142,21 @@ func (p *postconf) showFields() error {
 	return nil
 }
 
+// effective returns the options that count, the last of each name, in the order
+// of their names.
+func effective(list []mastercf.Override) []mastercf.Override {
+	last := make(map[string]mastercf.Override)
+	for _, o := range list {
+		last[o.Name] = o
+	}
+	return slices.SortedFunc(maps.Values(last), func(a, b mastercf.Override) int { return strings.Compare(a.Name, b.Name) })
+}
+
 // showOverrides prints the options -o of entries.
 func (p *postconf) showOverrides() error {
 	for i := range p.services {
 		s := &p.services[i]
-		list := slices.Clone(s.Overrides)
-		slices.SortStableFunc(list, func(a, b mastercf.Override) int { return strings.Compare(a.Name, b.Name) })
-		for _, o := range list {
+		for _, o := range effective(s.Overrides) {
 			if !p.selected(s.Name, s.Type, o.Name) {
 				continue
 			}

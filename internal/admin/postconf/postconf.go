@@ -219,9 +219,8 @@ func (p *postconf) load() (err error) {
 		}
 		p.main = p.main.Override(name, value, "-o")
 	}
-	p.compute()
 	path := filepath.Join(p.dir, "master.cf")
-	p.services, err = mastercf.Load(path, mastercf.Options{Warn: p.warn})
+	p.services, err = mastercf.Load(path, mastercf.Options{Warn: p.warn, All: true})
 	if os.IsNotExist(err) {
 		p.warn("%v", err)
 		err = nil
@@ -245,16 +244,6 @@ func (p *postconf) declare() *param.Set {
 	return set
 }
 
-// compute finds the values on which computed defaults depend. What is wrong
-// with other values does not matter for that.
-func (p *postconf) compute() {
-	set := param.NewSet()
-	p.Common.Params(set)
-	if err := set.Load(p.main); err != nil && !p.set && !p.defaults {
-		p.warn("%v", err)
-	}
-}
-
 // warnUnused tells which settings have no effect.
 func (p *postconf) warnUnused() {
 	names := make(map[string]bool)
@@ -265,19 +254,13 @@ func (p *postconf) warnUnused() {
 		names[d.Name] = true
 	}
 	names["config_directory"] = true
-	var texts []string
-	for _, s := range p.services {
-		for _, o := range s.Overrides {
-			texts = append(texts, o.Value)
-		}
-	}
 	declared := func(name string) bool { return names[name] }
 	if len(p.args) == 0 {
 		for _, w := range pending.Unimplemented(p.main, declared) {
 			p.warn("%s", w)
 		}
 	}
-	for _, w := range pending.Unused(p.main, declared, texts...) {
+	for _, w := range pending.Unused(p.main, declared, p.overrideTexts()...) {
 		p.warn("%s", w)
 	}
 }

@@ -69,9 +69,9 @@ func TestShow(t *testing.T) {
 	_, run := setup(t)
 	tests := []struct{ args, want string }{
 		{"myhostname relayhost", "myhostname = a.example\nrelayhost =\n"},
-		{"-h mydestination", "x,  $my_list\n"},
+		{"-h mydestination", "x, $my_list\n"},
 		{"-H mydestination", "mydestination\n"},
-		{"-x mydestination mydomain myorigin", "mydestination = x,  list.example\nmydomain = example\nmyorigin = a.example\n"},
+		{"-x mydestination mydomain myorigin", "mydestination = x, list.example\nmydomain = example\nmyorigin = a.example\n"},
 		{"-d mydestination smtpd_delay", "mydestination = $myhostname, localhost.$mydomain, localhost\nsmtpd_delay = 5s\n"},
 		{"-x -o stress=yes smtpd_delay", "smtpd_delay = 1s\n"},
 		{"-n myhostname mydomain", "myhostname = a.example\n"},
@@ -113,7 +113,7 @@ func TestShowSet(t *testing.T) {
 	dir, run := setup(t)
 	status, out, errs := run("-n")
 	want := "config_directory = " + dir + "\nmaildrop_destination_recipient_limit = 1\nmy_list = list.example\n" +
-		"mydestination = x,  $my_list\nmyhostname = a.example\nrelayhost =\nsmtpd_delay = ${stress?{1}:{20}}s\nsmtpd_recipient_restrictions = "
+		"mydestination = x, $my_list\nmyhostname = a.example\nrelayhost =\nsmtpd_delay = ${stress?{1}:{20}}s\nsmtpd_recipient_restrictions = "
 	if status != 0 || !strings.HasPrefix(out, want) {
 		t.Errorf("status %d, got\n%s\nwant\n%s…", status, out, want)
 	}

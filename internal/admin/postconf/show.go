@@ -64,35 +64,29 @@ func (p *postconf) known() map[string]parameter {
 		}
 	}
 	others := pending.Parameters()
+	referenced := pending.Referenced(p.main, p.overrideTexts()...)
 	for _, name := range p.main.Names() {
 		if _, ok := known[name]; ok {
 			continue
 		}
 		if def, ok := others[name]; ok {
 			known[name] = parameter{param.Declaration{Name: name, Default: def}, "builtin"}
-		} else if p.referenced(name) {
+		} else if referenced[name] {
 			known[name] = parameter{param.Declaration{Name: name}, "user"}
 		}
 	}
 	return known
 }
 
-// referenced says whether some setting refers to $name.
-func (p *postconf) referenced(name string) bool {
+// overrideTexts returns the values of the options -o in master.cf.
+func (p *postconf) overrideTexts() []string {
 	var texts []string
-	for _, n := range p.main.Names() {
-		if s, ok := p.main.Get(n); ok {
-			texts = append(texts, s.Value)
-		}
-	}
 	for _, s := range p.services {
 		for _, o := range s.Overrides {
 			texts = append(texts, o.Value)
 		}
 	}
-	return slices.ContainsFunc(texts, func(text string) bool {
-		return pending.Refers(text, name)
-	})
+	return texts
 }
 
 // suffixes make parameters of the names of transports, and their defaults.
@@ -141,7 +135,7 @@ func (p *postconf) text(x parameter) (string, error) {
 		text = x.Default
 		if x.Computed != nil {
 			var err error
-			if text, err = x.Computed(); err != nil {
+			if text, err = p.declared.Default(p.main, x.Declaration); err != nil {
 				return "", err
 			}
 			return p.declared.Expand(p.main, text)
@@ -155,7 +149,7 @@ func (p *postconf) text(x parameter) (string, error) {
 
 // print prints one line as the options ask for it.
 func (p *postconf) print(name, text string) {
-	text = strings.NewReplacer("\n", " ", "\t", " ").Replace(text)
+	text = strings.Join(words(text), " ")
 	switch {
 	case p.hideValue:
 		fmt.Fprintln(p.Out, name)
@@ -166,29 +160,38 @@ func (p *postconf) print(name, text string) {
 	}
 }
 
-// maxColumn is the width at which lines are folded, and indent what their
-// continuation starts with.
+// maxColumn is the width that a line of master.cf must not have; a line of
+// main.cf may have it (Postfix). indent is what the continuation starts with.
 const (
 	maxColumn = 80
 	indent    = "    "
 )
 
+// words takes a text apart at blanks.
+func words(text string) []string {
+	return strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\r\n\v\f", r) })
+}
+
 // folded puts words after head, in several lines if asked for.
 func folded(head, text string, fold bool) string {
-	if !fold {
+	if !fold || text == "" {
 		return head + text
 	}
-	return head + strings.TrimLeft(joined(len(head), param.Fields(text)), " ")
+	list := words(text)
+	if head != "" && len(head)+len(list[0]) > maxColumn {
+		return strings.TrimRight(head, " ") + "\n" + indent + joined(len(indent), list, maxColumn+1)
+	}
+	return head + joined(len(head), list, maxColumn+1)
 }
 
 // joined joins words by blanks, and by line ends where a line, which has
-// column octets already, would become too long.
-func joined(column int, words []string) string {
+// column octets already, would reach the limit.
+func joined(column int, words []string, limit int) string {
 	var b strings.Builder
 	for i, w := range words {
 		switch {
 		case i == 0:
-		case column+1+len(w) < maxColumn:
+		case column+1+len(w) < limit:
 			b.WriteByte(' ')
 			column++
 		default:

@@ -54,6 +54,7 @@ type Options struct {
 	ChrootDefault bool                             // what "-" means in the chroot column: compatibility_level below 1
 	Disable       string                           // master_service_disable, expanded
 	Warn          func(format string, args ...any) // may be nil
+	All           bool                             // keep entries that a later one of the same name replaces
 }
 
 // Load reads the file. An error names the file and the line.
@@ -89,8 +90,10 @@ func Read(r io.Reader, path string, o Options) ([]Service, error) {
 		s.Line = line.First
 		if i, ok := index[s.Key()]; ok {
 			o.warnf("%s: line %d: duplicate master.cf entry for service %q (%s) -- using the last entry", path, line.First, s.Name, s.Type)
-			list[i] = s
-			continue
+			if !o.All {
+				list[i] = s
+				continue
+			}
 		}
 		index[s.Key()] = len(list)
 		list = append(list, s)

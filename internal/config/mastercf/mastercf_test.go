@@ -65,6 +65,10 @@ func TestDuplicate(t *testing.T) {
 	if !slices.Equal(warnings, want) {
 		t.Errorf("warnings: got %q, want %q", warnings, want)
 	}
+	list, err = read("a unix - - - - - x\na unix - - - - - y\n", Options{All: true})
+	if err != nil || len(list) != 2 || list[0].Command != "x" {
+		t.Errorf("all: got %v, %v", list, err)
+	}
 }
 
 func TestDisable(t *testing.T) {

@@ -16,8 +16,7 @@ const (
 )
 
 // Common holds the parameters that every program knows. Its fields are named
-// after the parameters; a program reads those that concern it. Its Params come
-// first in a set, because what is computed depends on myhostname.
+// after the parameters; a program reads those that concern it.
 type Common struct {
 	// Who and where this system is.
 	MyHostname, MyDomain, MyOrigin string
@@ -124,7 +123,7 @@ func (c *Common) Params(s *Set) {
 
 func (c *Common) identity(s *Set) {
 	s.StrFunc(&c.MyHostname, "myhostname", hostname, MinLen(1))
-	s.StrFunc(&c.MyDomain, "mydomain", func() (string, error) { return parentDomain(c.MyHostname), nil }, MinLen(1))
+	s.computed(&c.MyDomain, "mydomain", mydomain, MinLen(1))
 	s.Str(&c.CompatibilityLevel, "compatibility_level", "0", MinLen(1))
 	s.Str(&c.MyOrigin, "myorigin", "$myhostname", MinLen(1))
 	s.Str(&c.MyDestination, "mydestination", "$myhostname, localhost.$mydomain, localhost")
@@ -132,9 +131,7 @@ func (c *Common) identity(s *Set) {
 	s.Str(&c.InetInterfaces, "inet_interfaces", "all")
 	s.Str(&c.ProxyInterfaces, "proxy_interfaces", "")
 	s.Str(&c.MyNetworksStyle, "mynetworks_style", "${{$compatibility_level} <level {2} ? {subnet} : {host}}", MinLen(1))
-	s.StrFunc(&c.MyNetworks, "mynetworks", func() (string, error) {
-		return networks(c.MyNetworksStyle, c.InetInterfaces, c.InetProtocols)
-	})
+	s.computed(&c.MyNetworks, "mynetworks", mynetworks)
 	s.Str(&c.MailName, "mail_name", MailName, MinLen(1))
 	s.Str(&c.MailVersion, "mail_version", MailVersion, MinLen(1))
 	s.Str(&c.MailReleaseDate, "mail_release_date", ReleaseDate, MinLen(1))
@@ -274,11 +271,15 @@ func hostname() (string, error) {
 // defaultDomain is mydomain where the host's name tells none.
 const defaultDomain = "localdomain"
 
-// parentDomain is the host name without its first label.
-func parentDomain(host string) string {
-	_, domain, ok := strings.Cut(host, ".")
-	if !ok || domain == "" {
-		return defaultDomain
+// mydomain is the host name without its first label.
+func mydomain(value Value) (string, error) {
+	host, err := value("myhostname")
+	if err != nil {
+		return "", err
 	}
-	return domain
+	_, domain, _ := strings.Cut(host, ".")
+	if domain == "" {
+		return defaultDomain, nil
+	}
+	return domain, nil
 }

@@ -7,6 +7,18 @@ import (
 	"strings"
 )
 
+// mynetworks is the default of mynetworks.
+func mynetworks(value Value) (string, error) {
+	var v [3]string
+	for i, name := range [...]string{"mynetworks_style", "inet_interfaces", "inet_protocols"} {
+		var err error
+		if v[i], err = value(name); err != nil {
+			return "", err
+		}
+	}
+	return networks(v[0], v[1], v[2])
+}
+
 // networks computes mynetworks from mynetworks_style, for the addresses that
 // inet_interfaces and inet_protocols select.
 func networks(style, interfaces, protocols string) (string, error) {

@@ -35,8 +35,12 @@ type Declaration struct {
 	Kind    Kind
 	Default string // in Postfix's notation; "" for a computed one
 	// Computed is the default that depends on the machine; nil for others.
-	Computed func() (string, error)
+	Computed func(value Value) (string, error)
 }
+
+// A Value returns the value of another parameter, for a computed default. One
+// that is being computed itself is empty.
+type Value func(name string) (string, error)
 
 // A Source has the texts of the parameters that are set.
 type Source interface {
@@ -83,6 +87,10 @@ func (s *Set) Raw(p *string, name, def string, o ...Option) {
 
 // StrFunc declares a text whose default is computed, when it is not set.
 func (s *Set) StrFunc(p *string, name string, f func() (string, error), o ...Option) {
+	s.computed(p, name, func(Value) (string, error) { return f() }, o...)
+}
+
+func (s *Set) computed(p *string, name string, f func(Value) (string, error), o ...Option) {
 	s.add(Declaration{Name: name, Kind: Str, Computed: f}, o, storeText(p))
 }
 
@@ -172,15 +180,25 @@ func (s *Set) Expand(src Source, text string) (string, error) {
 	return s.values(src).expand(text)
 }
 
+// Default returns the default of a declared parameter, computed if need be, in
+// Postfix's notation.
+func (s *Set) Default(src Source, d Declaration) (string, error) {
+	if d.Computed == nil {
+		return d.Default, nil
+	}
+	return d.Computed(s.values(src).value)
+}
+
 // values looks up names for one load. Computed defaults are computed once.
 type values struct {
 	set      *Set
 	src      Source
 	computed map[string]string
+	busy     map[string]bool // being computed
 }
 
 func (s *Set) values(src Source) *values {
-	return &values{set: s, src: src, computed: make(map[string]string)}
+	return &values{set: s, src: src, computed: make(map[string]string), busy: make(map[string]bool)}
 }
 
 // raw returns the unexpanded value of a name.
@@ -197,12 +215,27 @@ func (v *values) raw(name string) (text, where string, ok bool, err error) {
 	}
 	text, ok = v.computed[name]
 	if !ok {
-		if text, err = e.Computed(); err != nil {
+		if v.busy[name] {
+			return "", "", false, nil
+		}
+		v.busy[name] = true
+		text, err = e.Computed(v.value)
+		delete(v.busy, name)
+		if err != nil {
 			return "", "", false, err
 		}
 		v.computed[name] = text
 	}
 	return text, "", true, nil
+}
+
+// value returns the expanded value of a name.
+func (v *values) value(name string) (string, error) {
+	text, _, _, err := v.raw(name)
+	if err != nil {
+		return "", err
+	}
+	return v.expand(text)
 }
 
 func (v *values) expand(text string) (string, error) {

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"postern/internal/config/pending"
 )
 
 type source map[string]string
@@ -151,21 +149,10 @@ func TestUnbrace(t *testing.T) {
 	}
 }
 
-// The defaults of the parameters that every program has are those of Postfix.
-func TestCommonDefaults(t *testing.T) {
+func TestCommon(t *testing.T) {
 	var c Common
 	s := NewSet()
 	c.Params(s)
-	known := pending.Parameters()
-	for _, d := range s.Declarations() {
-		def, ok := known[d.Name]
-		if d.Name == "maillog_format" || d.Computed != nil && def == "(computed)" {
-			continue
-		}
-		if !ok || def != d.Default {
-			t.Errorf("%s: default %q; Postfix: %q (%v)", d.Name, d.Default, def, ok)
-		}
-	}
 	if err := s.Load(source{"myhostname": "mail.sub.example", "mynetworks": "192.0.2.0/24"}); err != nil {
 		t.Fatal(err)
 	}
@@ -201,4 +188,32 @@ func FuzzSplit(f *testing.F) {
 			Unbrace(item)
 		}
 	})
+}
+
+// What is computed does not depend on the order of declarations, and a host
+// name without a domain does not run in circles.
+func TestComputedOrder(t *testing.T) {
+	tests := []struct {
+		set  source
+		want string
+	}{
+		{source{"myhostname": "a.b.example"}, "a.b.example b.example"},
+		{source{"myhostname": "a"}, "a localdomain"},
+		{source{"myhostname": "a.$mydomain"}, "a.localdomain localdomain"},
+		{source{"myhostname": "a.$mydomain", "mydomain": "c.example"}, "a.c.example c.example"},
+	}
+	for _, tt := range tests {
+		var c Common
+		var first string
+		s := NewSet()
+		s.Str(&first, "first", "$mydomain $mynetworks")
+		c.Params(s)
+		tt.set["inet_interfaces"] = "127.0.0.1"
+		if err := s.Load(tt.set); err != nil {
+			t.Fatal(err)
+		}
+		if got := c.MyHostname + " " + c.MyDomain; got != tt.want || first != c.MyDomain+" "+c.MyNetworks {
+			t.Errorf("%v: got %s, %s; want %s", tt.set, got, first, tt.want)
+		}
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"postern/internal/config/maincf"
+	"postern/internal/config/param"
 )
 
 // The list has the names and defaults of Postfix 3.11, a tab between them.
@@ -86,12 +87,24 @@ func Unused(c *maincf.Config, declared func(name string) bool, more ...string) [
 	return list
 }
 
-// references returns the names that settings and other texts refer to as $name.
+// Referenced returns the names that settings of c, or other texts, refer to as
+// $name, or that are names of restriction classes. Defaults of Postfix refer to
+// the former names of parameters, which still count.
+func Referenced(c *maincf.Config, more ...string) map[string]bool {
+	return references(c, more)
+}
+
 func references(c *maincf.Config, texts []string) map[string]bool {
 	used := make(map[string]bool)
+	texts = append([]string{parameters}, texts...)
 	for _, name := range c.Names() {
 		s, _ := c.Get(name)
 		texts = append(texts, s.Value)
+		if name == "smtpd_restriction_classes" {
+			for _, class := range param.Split(s.Value) {
+				used[class] = true
+			}
+		}
 	}
 	for _, text := range texts {
 		for part := text; ; {
@@ -145,6 +158,9 @@ func suggestion(s maincf.Setting, known map[string]string) string {
 		return ""
 	}
 	sort.Strings(near)
+	if s.Line == 0 {
+		return fmt.Sprintf("; did you mean %s?", near[0])
+	}
 	return fmt.Sprintf("; did you mean %s (line %d)?", near[0], s.Line)
 }
 
@@ -169,9 +185,4 @@ func oneEdit(a, b string) bool {
 	}
 	return a[i+1:] == b[i+1:] ||
 		i+1 < len(a) && a[i] == b[i+1] && a[i+1] == b[i] && a[i+2:] == b[i+2:]
-}
-
-// Refers says whether text refers to $name.
-func Refers(text, name string) bool {
-	return references(maincf.Empty(""), []string{text})[name]
 }
