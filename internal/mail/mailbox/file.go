@@ -193,7 +193,7 @@ func (f *File) check(file *os.File) error {
 		return &Error{"4.2.0", fmt.Sprintf("cannot open file: file has %d hard links", st.Nlink), nil}
 	case f.Any && regular && st.Mode&0o111 != 0:
 		return &Error{"5.7.1", "file is executable", nil}
-	case f.Strict && int(st.Uid) != owner:
+	case f.Strict && regular && int(st.Uid) != owner:
 		return &Error{"4.2.0", fmt.Sprintf("destination %s is not owned by recipient", f.Path), ErrNotOwner}
 	}
 	return nil

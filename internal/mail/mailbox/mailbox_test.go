@@ -244,6 +244,7 @@ func TestAppendRefuses(t *testing.T) {
 	if err := try("/dev/null", true); err != nil {
 		t.Errorf("/dev/null: %v", err)
 	}
+	wantError(t, try("/dev/full", true), "4.3.0", "error writing message: No space left on device")
 	wantError(t, try("/dev/null", false), "5.2.0", "destination /dev/null is not a regular file")
 	locked := write("locked", 0o600)
 	write("locked.lock", 0o600)
