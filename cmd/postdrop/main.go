@@ -1,6 +1,6 @@
 // Postdrop puts a local user's message into the maildrop queue. It is the
-// set-gid helper of sendmail: the one program through which anybody can write
-// to the queue, and so it trusts nothing that it is given.
+// set-gid half of sendmail: the one program through which anybody can write to
+// the queue, and so it trusts nothing that it is given.
 //
 // It reads the records of a message from standard input and speaks the
 // protocol of package ipc/postdrop on standard output. The extra group is in

@@ -347,6 +347,69 @@ func TestLocks(t *testing.T) {
 	}
 }
 
+func TestLogs(t *testing.T) {
+	s := testStore(t, Config{HashNames: []string{"defer"}, HashDepth: 1})
+	for _, add := range []func(Name, ID, []byte) error{s.AppendLog, s.AppendHint} {
+		if err := add(Defer, "ABC1234", []byte("line\n")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := s.Open(Defer, "ABC1234")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := make([]byte, 10)
+	if _, err := f.ReadAt(b, 0); err != nil || string(b) != "line\nline\n" {
+		t.Errorf("log holds %q, %v", b, err)
+	}
+	if err := errors.Join(f.LockWait(), f.Truncate()); err != nil {
+		t.Error(err)
+	}
+	if info, _ := f.Stat(); info.Size != 0 {
+		t.Errorf("size after Truncate: %d", info.Size)
+	}
+	f.Close() // gives the lock up
+	broken := errors.New("broken")
+	s.SetFault(func(o Op, _ Name, _ ID) error {
+		if o == OpSync {
+			return broken
+		}
+		return nil
+	})
+	if err := s.AppendLog(Defer, "ABC1234", []byte("line\n")); !errors.Is(err, broken) {
+		t.Errorf("failing fsync: %v", err)
+	}
+}
+
+func TestDraftReadsBack(t *testing.T) {
+	s := testStore(t, Config{})
+	d, err := s.Create(Incoming)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Cancel()
+	text := strings.Repeat("0123456789", 5_000)
+	d.WriteString(text[:30_000])
+	d.Write([]byte(text[30_000:]))
+	d.WriteByte('!')
+	b := make([]byte, len(text)+1)
+	if n, err := d.ReadAt(b, 0); string(b[:n]) != text+"!" || err != nil && err != io.EOF {
+		t.Errorf("read %d octets, %v", n, err)
+	}
+	if n, err := d.ReadAt(b[:10], d.Size()-1); n != 1 || err != io.EOF {
+		t.Errorf("at the end: %d, %v", n, err)
+	}
+	// Across what is in the file and what is still buffered.
+	d.WriteString("tail")
+	if _, err := d.WriteAt([]byte("XYZ"), d.Size()-5); err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := d.ReadAt(b[:5], d.Size()-5); string(b[:n]) != "XYZil" {
+		t.Errorf("got %q", b[:n])
+	}
+}
+
 func TestOddFiles(t *testing.T) {
 	s := testStore(t, Config{})
 	dir := filepath.Join(s.Dir(), "incoming")
