@@ -15,6 +15,7 @@ import (
 	"postern/internal/ipc/endpoint"
 	"postern/internal/mail/dsn"
 	"postern/internal/mail/queue"
+	"postern/internal/mail/record"
 )
 
 const (
@@ -66,7 +67,7 @@ func (m *manager) agents(t *schedule.Transport) *agents {
 func (m *manager) pump(t *schedule.Transport) {
 	if t.Name() == discardHere {
 		for e := m.sched.Next(t); e != nil; e = m.sched.Next(t) {
-			m.withoutAgent(e, m.discard)
+			m.withoutAgent(e, schedule.Outcome{}, m.discard)
 		}
 		return
 	}
@@ -125,7 +126,7 @@ func (m *manager) unreachable(t *schedule.Transport, err error) {
 		return
 	}
 	for e := m.sched.Next(t); e != nil; e = m.sched.Next(t) {
-		m.withoutAgent(e, m.deferHere)
+		m.withoutAgent(e, schedule.Outcome{}, m.deferHere)
 	}
 }
 
@@ -202,9 +203,12 @@ func (m *manager) delivered(j job, reply delivery.Reply, err error) {
 	t := j.entry.Dest.Transport()
 	if err != nil {
 		m.env.Log.Warningf("transport %s failure: %v -- see a previous warning/fatal/panic logfile record for the problem description", t.Name(), err)
-		j.msg.deferred = true
 		j.msg.bounced = true // perhaps
-		m.sched.Done(j.entry, schedule.Outcome{Crashed: true, Hop: unavailable("unknown mail transport error")})
+		why := unavailable("unknown mail transport error")
+		m.sched.KillTransport(t, why)
+		m.withoutAgent(j.entry, schedule.Outcome{Crashed: true, Hop: why}, func(msg *message, e *schedule.Entry) bool {
+			return m.deferLeft(msg, e, why)
+		})
 		return
 	}
 	j.msg.deferred = j.msg.deferred || reply.Status != delivery.Done
@@ -262,13 +266,13 @@ func ascii(s string) bool {
 }
 
 // withoutAgent ends a delivery by a function of the queue manager.
-func (m *manager) withoutAgent(e *schedule.Entry, f func(*message, *schedule.Entry) bool) {
+func (m *manager) withoutAgent(e *schedule.Entry, o schedule.Outcome, f func(*message, *schedule.Entry) bool) {
 	msg := e.Message.Data.(*message)
 	go func() {
 		done := f(msg, e)
 		m.post(func() {
 			msg.deferred = msg.deferred || !done
-			m.sched.Done(e, schedule.Outcome{})
+			m.sched.Done(e, o)
 		})
 	}()
 }
@@ -291,12 +295,27 @@ func (m *manager) discard(msg *message, e *schedule.Entry) bool {
 	return true
 }
 
-// deferHere records that recipients are tried again.
+// deferHere records that recipients are tried again, for the reason that is
+// their next hop.
 func (m *manager) deferHere(msg *message, e *schedule.Entry) bool {
-	res := dsn.Split("4.3.0", e.Dest.Nexthop())
+	return m.deferLeft(msg, e, dsn.Split("4.3.0", e.Dest.Nexthop()))
+}
+
+// deferLeft records that recipients which are not marked done are tried again.
+func (m *manager) deferLeft(msg *message, e *schedule.Entry, res dsn.Result) bool {
 	res.Action = "delayed"
+	f, err := m.store.Open(queue.Active, msg.id)
+	if err != nil {
+		m.env.Log.Warningf("%v", err)
+		return false
+	}
+	defer f.Close()
 	for _, r := range e.Recipients {
 		rcpt := r.(*delivery.Recipient)
+		mark := make([]byte, 1)
+		if _, err := f.ReadAt(mark, rcpt.Offset); err == nil && mark[0] == byte(record.Done) {
+			continue
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), m.cfg.IPCTimeout)
 		err := m.logs.deferred.Append(ctx, msg.id, 0, bounce.Recipient{
 			Address: rcpt.Address, OrigAddr: rcpt.OrigAddr, Offset: rcpt.Offset,

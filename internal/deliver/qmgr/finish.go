@@ -22,7 +22,7 @@ type fate struct {
 // finished ends a message whose recipients have all been tried.
 func (m *manager) finished(msg *message) {
 	if msg.probe {
-		m.probes--
+		m.probes.Add(-1)
 	}
 	end := fate{deferred: msg.deferred, look: msg.bounced || !msg.fresh}
 	go func() {

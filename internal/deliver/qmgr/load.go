@@ -159,7 +159,7 @@ func (m *manager) loaded(msg *message, targets []schedule.Target, err error) {
 		return
 	}
 	if msg.probe {
-		m.probes++
+		m.probes.Add(1)
 	}
 	m.schedule(msg, targets)
 }

@@ -3,6 +3,7 @@ package qmgr
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"postern/internal/deliver/qmgr/schedule"
@@ -41,6 +42,7 @@ type manager struct {
 	told     chan func()   // what others report
 	finishes chan struct{} // a token for each message being ended
 	ones     oneByOne
+	probes   atomic.Int64 // address probes in the active queue
 	stopped  chan struct{} // closed when the loop has ended
 	started  time.Time     // when the active queue was taken over
 
@@ -48,7 +50,6 @@ type manager struct {
 	sched    *schedule.Scheduler
 	active   map[queue.ID]*message // in the active queue or on the way
 	loads    int
-	probes   int // address probes in the active queue
 	fresh    []queue.ID
 	turn     int // whose turn it is: incoming or deferred
 	incoming scan
@@ -101,8 +102,18 @@ func newManager(cfg *Config, env *service.Env) *manager {
 		Refill:       m.refill,
 		Finished:     func(sm *schedule.Message) { m.finished(sm.Data.(*message)) },
 		Work:         m.pump,
+		Debug:        m.feedback(),
 	})
 	return m
+}
+
+// feedback logs how the concurrency of destinations changes,
+// destination_concurrency_feedback_debug.
+func (m *manager) feedback() func(format string, args ...any) {
+	if !m.cfg.FeedbackDebug {
+		return nil
+	}
+	return m.env.Log.Infof
 }
 
 // The transports that do not deliver; their next hop is a reason.

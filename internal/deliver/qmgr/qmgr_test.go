@@ -2,13 +2,16 @@ package qmgr
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"postern/internal/ipc/attr"
 	"postern/internal/ipc/bounce"
+	"postern/internal/ipc/delivery"
 	"postern/internal/mail/dsn"
 	"postern/internal/mail/queue"
 )
@@ -274,6 +277,31 @@ func TestStopInTheMiddle(t *testing.T) {
 	s.wait("removal", func() bool { return s.logged(string(id) + ": removed") })
 	if n := s.got("a@x.example"); n != 1 {
 		t.Errorf("delivered %d times", n)
+	}
+}
+
+func TestAgentCrashes(t *testing.T) {
+	s := newSystem(t, "")
+	must(t, os.Remove("private/smtp"))
+	s.serve("private/smtp", func(c net.Conn) {
+		a := attr.NewConn(c, time.Minute)
+		p := attr.Protocol(delivery.Protocol)
+		a.Send(&p)
+		var req delivery.Request
+		if a.Recv(&req) != nil {
+			return
+		}
+		f, err := s.store.Open(queue.Active, req.QueueID)
+		must(t, err)
+		defer f.Close()
+		must(t, f.MarkDone(req.Recipients[0].Offset))
+	})
+	s.run()
+	id := s.write(queue.Incoming, "s@example.com", time.Now(), "a@x.example", "b@x.example")
+	s.trigger("I")
+	s.wait("deferral", func() bool { return s.in(queue.Deferred, id) })
+	if !s.logged("to=<b@x.example>, relay=none") || s.logged("to=<a@x.example>") || s.count(bounce.OpAppend) != 1 {
+		t.Error(strings.Join(s.lines(), "\n"))
 	}
 }
 

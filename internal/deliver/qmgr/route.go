@@ -159,6 +159,8 @@ func (m *manager) override(msg *message, res rewrite.Resolved, rcpt *delivery.Re
 	case r.transport == "" || strings.ContainsAny(r.transport, "/\x00"):
 		m.env.Log.Warningf("%s: bad transport %q for %s", msg.id, r.transport, m.logged(rcpt.Address))
 		return route{transport: retryTransport, nexthop: "4.3.5 mail system configuration error"}
+	case msg.probe && m.probes.Load() >= int64(m.cfg.VerifyPendingLimit):
+		return route{transport: retryTransport, nexthop: "4.3.3 Too many address verification requests"}
 	case !msg.flush && slices.Contains(param.Split(m.cfg.DeferTransports), r.transport):
 		return route{transport: retryTransport, nexthop: "4.3.2 deferred transport"}
 	}

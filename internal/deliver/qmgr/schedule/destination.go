@@ -139,6 +139,15 @@ func (s *Scheduler) success(d *Destination) {
 	if l.Concurrency > 0 {
 		d.window = min(d.window, l.Concurrency)
 	}
+	s.debug(d, "success")
+}
+
+// debug tells how a destination does after a delivery.
+func (s *Scheduler) debug(d *Destination, what string) {
+	if s.cfg.Debug != nil {
+		s.cfg.Debug("%s:%s: %s, concurrency %d, busy %d, waiting %d, gain %.2f, loss %.2f, failed cohorts %.2f",
+			d.transport.name, d.name, what, d.window, d.busy, d.todo.Len(), d.gain, d.loss, d.cohorts)
+	}
 }
 
 // slop makes up for rounding: five times 1/5 is a whole step.
@@ -160,6 +169,7 @@ func (s *Scheduler) failure(d *Destination, why dsn.Result) {
 	d.cohorts += 1 / float64(d.window)
 	if l.FailedCohorts > 0 && d.cohorts > float64(l.FailedCohorts)-slop {
 		s.kill(d, why)
+		s.debug(d, "dead")
 		return
 	}
 	d.loss -= l.Negative.at(d.window)
@@ -169,6 +179,7 @@ func (s *Scheduler) failure(d *Destination, why dsn.Result) {
 		d.loss++
 	}
 	d.window = max(d.window, 1)
+	s.debug(d, "failure")
 }
 
 // kill leaves a destination alone for a while: what waits for it is deferred.

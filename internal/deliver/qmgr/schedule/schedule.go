@@ -31,7 +31,7 @@ type Config struct {
 	Work         func(*Transport)              // the transport may have work again
 	RecipientMax int                           // qmgr_message_recipient_limit
 	RecipientMin int                           // qmgr_message_recipient_minimum
-	Debug        func(format string, args ...any)
+	Debug        func(format string, args ...any) // tells of concurrency; may be nil
 }
 
 // A Scheduler holds all that waits for delivery.
