@@ -42,7 +42,7 @@ type manager struct {
 	told     chan func()   // what others report
 	finishes chan struct{} // a token for each message being ended
 	ones     oneByOne
-	probes   atomic.Int64 // address probes in the active queue
+	probes   atomic.Int64  // address probes in the active queue
 	stopped  chan struct{} // closed when the loop has ended
 	started  time.Time     // when the active queue was taken over
 

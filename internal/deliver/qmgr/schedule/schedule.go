@@ -22,15 +22,15 @@ import (
 
 // A Config says how a Scheduler works.
 type Config struct {
-	Limits       func(transport string) Limits // of a transport, asked once
-	MinBackoff   time.Duration                 // minimal_backoff_time: how long a dead destination is left alone
-	RetryTime    time.Duration                 // transport_retry_time: the same for a dead transport
-	Retry        string                        // the transport that defers with its next hop as the reason
-	Refill       func(*Message)                // more recipients of the message may be read
-	Finished     func(*Message)                // nothing is left to do for the message
-	Work         func(*Transport)              // the transport may have work again
-	RecipientMax int                           // qmgr_message_recipient_limit
-	RecipientMin int                           // qmgr_message_recipient_minimum
+	Limits       func(transport string) Limits    // of a transport, asked once
+	MinBackoff   time.Duration                    // minimal_backoff_time: how long a dead destination is left alone
+	RetryTime    time.Duration                    // transport_retry_time: the same for a dead transport
+	Retry        string                           // the transport that defers with its next hop as the reason
+	Refill       func(*Message)                   // more recipients of the message may be read
+	Finished     func(*Message)                   // nothing is left to do for the message
+	Work         func(*Transport)                 // the transport may have work again
+	RecipientMax int                              // qmgr_message_recipient_limit
+	RecipientMin int                              // qmgr_message_recipient_minimum
 	Debug        func(format string, args ...any) // tells of concurrency; may be nil
 }
 
