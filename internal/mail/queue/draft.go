@@ -46,6 +46,14 @@ func (s *Store) Create(q Name) (*Draft, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := s.fails(OpCreate, q, ""); err != nil {
+		return nil, fmt.Errorf("create file in queue %s: %w", q, err)
+	}
+	if q == Incoming {
+		if fd, id, ok := s.takeSpare(dir, q); ok {
+			return s.newDraft(q, id, fd), nil
+		}
+	}
 	fd, temp, err := s.createTemp(dir, q)
 	if err != nil {
 		return nil, fmt.Errorf("create file in queue %s: %w", q, err)
@@ -54,7 +62,7 @@ func (s *Store) Create(q Name) (*Draft, error) {
 	if err = unix.Fstat(fd, &st); err == nil {
 		id := newID(s.now(), st.Ino, s.cfg.LongIDs)
 		if err = s.renamePath(temp, q, id); err == nil {
-			return &Draft{Queue: q, s: s, q: q, id: id, fd: fd, buf: draftBuffers.Get().(*[draftBuffer]byte)}, nil
+			return s.newDraft(q, id, fd), nil
 		}
 	}
 	unix.Unlinkat(dir, temp, 0)
@@ -62,12 +70,13 @@ func (s *Store) Create(q Name) (*Draft, error) {
 	return nil, fmt.Errorf("create file in queue %s: %w", q, err)
 }
 
+func (s *Store) newDraft(q Name, id ID, fd int) *Draft {
+	return &Draft{Queue: q, s: s, q: q, id: id, fd: fd, buf: draftBuffers.Get().(*[draftBuffer]byte)}
+}
+
 // createTemp makes a file named by the time and the process; another goroutine
 // may have been there in the same microsecond.
 func (s *Store) createTemp(dir int, q Name) (fd int, name string, err error) {
-	if err := s.fails(OpCreate, q, ""); err != nil {
-		return -1, "", err
-	}
 	for range 1000 {
 		b := make([]byte, 0, 48)
 		b = append(b, q...)

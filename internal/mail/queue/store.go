@@ -51,6 +51,8 @@ type Store struct {
 	now   func() time.Time
 	pid   string // of this process, in the names of temporary files
 
+	spare spares
+
 	mu  sync.Mutex
 	dir int // descriptor of the queue directory, -1 until it is needed
 }
