@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"postern/internal/ipc/cleanup"
+	"postern/internal/mail/dsn"
 	"postern/internal/mail/record"
 	"postern/internal/protocol/smtp"
 )
@@ -189,8 +190,12 @@ func (s *session) failure(id string, status cleanup.Status, reason string) smtp.
 		return r
 	}
 	d := status.Detail()
+	if d.Status == cleanup.StatusContent && reason != "" {
+		r := dsn.Split(dsn.Status(d.DSN), strings.ReplaceAll(reason, "\n", " "))
+		return smtp.NewReply(d.Code, r.Status, r.Reason)
+	}
 	text := d.Text
-	if reason != "" && (status&(cleanup.StatusContent|cleanup.StatusDefer|cleanup.StatusNoPerm) != 0) {
+	if reason != "" && (status&(cleanup.StatusDefer|cleanup.StatusNoPerm) != 0) {
 		text = strings.ReplaceAll(reason, "\n", " ")
 	}
 	if d.Status == cleanup.StatusBad {

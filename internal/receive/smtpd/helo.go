@@ -38,15 +38,16 @@ func (s *session) greet(verb, arg, protocol string) outcome {
 		protocol = "ESMTP" // Postfix: HELO does not take it back
 	}
 	s.subject.NewSession()
-	s.subject.Helo, s.subject.HasHelo, s.subject.Protocol = name, true, protocol
+	s.subject.Helo, s.subject.HasHelo = name, true
 	s.extended = false
 	s.subject.PipeliningOK = false
 	if !s.conf.Restrict.DelayReject && !s.standAlone {
 		if r := s.rules.Hello(s.ctx, &s.subject); !r.IsZero() {
-			s.subject.Helo, s.subject.HasHelo, s.subject.Protocol = "", false, ""
+			s.subject.Helo, s.subject.HasHelo = "", false
 			return say(r)
 		}
 	}
+	s.subject.Protocol = protocol
 	return say(smtp.NewReply(250, "", s.common.MyHostname))
 }
 
@@ -61,7 +62,7 @@ func heloName(arg string) string {
 		arg = arg[:maxHelo]
 	}
 	clean := func(r rune) rune {
-		if r < ' ' || r == 0x7f || strings.ContainsRune("<>()\\\",;:@", r) && !strings.HasPrefix(arg, "[") {
+		if r < ' ' || r == 0x7f || strings.ContainsRune(" <>()\\\",;:@", r) && !strings.HasPrefix(arg, "[") {
 			return '?'
 		}
 		return r

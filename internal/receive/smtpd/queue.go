@@ -110,8 +110,7 @@ func (s *session) origin(w *record.Writer) {
 	w.Attr("client_address_type", s.peer.family())
 }
 
-// effectRecords writes what access tables asked for so far and forgets it, so
-// that it is written once.
+// effectRecords writes what access tables asked for since the last call.
 func (s *session) effectRecords(w *record.Writer) {
 	e := &s.subject.Effects
 	flags := cleanup.Flags(0)
@@ -121,8 +120,9 @@ func (s *session) effectRecords(w *record.Writer) {
 	if e.Discard {
 		flags |= cleanup.FlagDiscard
 	}
-	if flags != 0 {
+	if flags &^= s.tx.flags; flags != 0 {
 		w.PutString(record.Flags, strconv.Itoa(int(flags)))
+		s.tx.flags |= flags
 	}
 	if e.Filter != "" {
 		w.PutString(record.Filter, e.Filter)
@@ -130,7 +130,7 @@ func (s *session) effectRecords(w *record.Writer) {
 	if e.Redirect != "" {
 		w.PutString(record.Redirect, e.Redirect)
 	}
-	e.Hold, e.Filter, e.Redirect = false, "", ""
+	e.Filter, e.Redirect = "", ""
 }
 
 func (s *session) logMessage() {

@@ -43,6 +43,7 @@ func (s *Server) Serve(ctx context.Context, c net.Conn) error {
 	defer n.in.Release()
 	p := newPeer(c)
 	s.lookupPeer(ctx, &p)
+	n.subject.NewSession()
 	n.subject.SASLEnabled = s.sasl != nil
 	n.subject.InputWaiting = n.inputWaiting
 	n.setPeer(p)
@@ -416,7 +417,7 @@ func (s *session) addFooter(r *smtp.Reply) {
 		r.Lines[len(r.Lines)-1] += rest
 	}
 	for _, l := range lines {
-		if l = strings.TrimSpace(l); l != "" {
+		if l != "" {
 			r.Lines = append(r.Lines, l)
 		}
 	}

@@ -66,6 +66,7 @@ type transaction struct {
 
 	bdat   *bdatState
 	status cleanup.Status
+	flags  cleanup.Flags // told to cleanup in the stream
 	octets int64
 }
 

@@ -35,8 +35,6 @@ func (s *session) vrfy(arg string) outcome {
 	switch {
 	case s.conf.DisableVRFY:
 		return say(ok(502, "5.5.1", "VRFY command is disabled"))
-	case s.conf.HeloRequired && !s.subject.HasHelo:
-		return say(ok(503, "5.5.1", "Error: send HELO/EHLO first"))
 	case arg == "":
 		text := "Syntax: VRFY address"
 		if s.common.SMTPUTF8Enable {
@@ -65,9 +63,9 @@ func (s *session) vrfy(arg string) outcome {
 func (s *session) etrn(arg string) outcome {
 	switch {
 	case s.conf.HeloRequired && !s.subject.HasHelo:
-		return say(ok(503, "5.5.1", "Error: send HELO/EHLO first"))
+		return say(ok(503, "", "Error: send HELO/EHLO first"))
 	case s.tx != nil:
-		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
+		return say(ok(503, "", "Error: MAIL transaction in progress"))
 	case arg == "" || strings.ContainsAny(arg, " \t"):
 		return say(ok(500, "", "Syntax: ETRN domain"))
 	}

@@ -122,7 +122,9 @@ func (s *session) become(p peer, helo, proto, login string, hasLogin bool) outco
 	if helo != "" {
 		s.subject.Helo, s.subject.HasHelo = heloName(helo), true
 	}
-	s.subject.Protocol = proto
+	if proto != "" {
+		s.subject.Protocol = proto
+	}
 	if hasLogin {
 		s.auth = nil
 		s.subject.SASLMethod, s.subject.SASLUsername = "", ""

@@ -1,7 +1,6 @@
 package restrict
 
 import (
-	"net/netip"
 	"strings"
 
 	"postern/internal/mail/address"
@@ -95,7 +94,7 @@ func (v *eval) keyAccess(it *item, key, what, about string) Verdict {
 // hostAccess looks for a name and its parents, then for an address and its
 // leading parts.
 func (v *eval) hostAccess(it *item, name, addr, what, about string) Verdict {
-	if w, found := v.nameAccess(it, bareHost(name), what, about); found {
+	if w, found := v.nameAccess(it, name, what, about); found {
 		return w
 	}
 	if addr == "" {
@@ -106,9 +105,6 @@ func (v *eval) hostAccess(it *item, name, addr, what, about string) Verdict {
 }
 
 func (v *eval) nameAccess(it *item, name, what, about string) (Verdict, bool) {
-	if a, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil && strings.HasPrefix(name, "[") {
-		return v.addrAccess(it, a.String(), what, about)
-	}
 	full := true
 	for name != "" {
 		if w, found := v.try(it, name, full, what, about); found {
@@ -256,11 +252,16 @@ func (v *eval) coded(r smtp.Reply, what, about string) Verdict {
 			status, r.Lines = d.Status, []string{d.Reason}
 		}
 	}
-	if fixed := fixStatus(status, about); fixed != status {
+	return reject(r.Code, v.fitStatus(status, about), rejected(what, about, r.Text()))
+}
+
+// fitStatus is fixStatus with a log line, as Postfix has one.
+func (v *eval) fitStatus(status dsn.Status, about string) dsn.Status {
+	fixed := fixStatus(status, about)
+	if fixed != status {
 		v.env.Log.Infof("mapping DSN status %s into %s status %s", status, about, fixed)
-		status = fixed
 	}
-	return reject(r.Code, status, rejected(what, about, r.Text()))
+	return fixed
 }
 
 // textReply is a reply with the table's text, or the usual one.
@@ -269,14 +270,14 @@ func (v *eval) textReply(code int, def dsn.Status, text, usual, what, about stri
 		text = usual
 	}
 	d := dsn.Split(def, text)
-	return reject(code, fixStatus(d.Status, about), rejected(what, about, d.Reason))
+	return reject(code, v.fitStatus(d.Status, about), rejected(what, about, d.Reason))
 }
 
 // effect keeps what a table asks for besides a reply.
 func (v *eval) effect(it *item, action, text, key, what, about string) Verdict {
 	if !v.s.HasSender {
-		v.env.Log.Warningf("access table %s: with smtpd_delay_reject=no, action %s is always skipped in %s restrictions",
-			it.arg, action, v.list.about)
+		v.env.Log.Warningf("access table %s: with smtpd_delay_reject=no, action %s is always skipped in %s or %s restrictions",
+			it.arg, action, aboutClient, aboutHelo)
 		return Verdict{}
 	}
 	logged := "triggers " + action + " " + text
@@ -287,6 +288,9 @@ func (v *eval) effect(it *item, action, text, key, what, about string) Verdict {
 			logged = "triggers " + action + " action"
 		}
 		if action == "HOLD" {
+			if v.s.Effects.Hold {
+				return Verdict{} // said once for a message
+			}
 			v.s.Effects.Hold = true
 		} else {
 			v.s.Effects.Discard = true

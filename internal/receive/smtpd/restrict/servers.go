@@ -3,6 +3,7 @@ package restrict
 import (
 	"strings"
 
+	"postern/internal/base/netaddr"
 	"postern/internal/mail/address"
 	"postern/internal/protocol/dns"
 )
@@ -79,7 +80,11 @@ const (
 func (v *eval) serverAccess(it *item, k hostKind, domain, what, about string) Verdict {
 	domain = bareHost(domain)
 	if strings.HasPrefix(domain, "[") {
-		w, _ := v.nameAccess(it, domain, what, about)
+		addr, ok := netaddr.Literal(domain)
+		if !ok {
+			return Verdict{}
+		}
+		w, _ := v.addrAccess(it, addr.String(), what, about)
 		return w
 	}
 	if domain == "" || !isASCII(domain) {

@@ -26,7 +26,7 @@ type Subject struct {
 	ServerAddr, ServerPort             string
 	LogClient                          event.Client
 
-	Protocol         string // SMTP, ESMTP; "" before HELO
+	Protocol         string // SMTP, ESMTP
 	Helo             string
 	HasHelo          bool
 	Sender           string // internal form
@@ -84,6 +84,6 @@ func (s *Subject) NewTransaction() {
 // XCLIENT.
 func (s *Subject) NewSession() {
 	s.NewTransaction()
-	s.Helo, s.HasHelo, s.Protocol = "", false, ""
+	s.Helo, s.HasHelo, s.Protocol = "", false, "SMTP"
 	s.afterClient, s.afterHelo = nil, nil
 }

@@ -60,6 +60,10 @@ func (v *eval) unlisted(addr, about string, canonical *table.Maps) Verdict {
 			}
 		}
 	}
+	if r.Transport == "retry" && r.Flags&rewrite.ClassAlias == 0 {
+		d := dsn.Split(statusOf(about).WithClass('4'), r.Nexthop)
+		return reject(450, d.Status.WithClass('4'), rejected(addr, about, d.Reason))
+	}
 	if r.Transport == "error" && r.Flags&rewrite.ClassAlias == 0 {
 		d := dsn.Split(statusOf(about), r.Nexthop)
 		return reject(550, d.Status.WithClass('5'), rejected(addr, about, d.Reason))
