@@ -58,7 +58,8 @@ var (
 		{regexp.MustCompile(`"arrival_time": \d+, "message_size": \d+`), `"arrival_time": TIME, "message_size": SIZE`},
 		{regexp.MustCompile(`message_size: +\d+ +\d+ ( +\d+ +\d+) +\d+`), "message_size: SIZE OFFSET $1 SIZE"},
 		{regexp.MustCompile(`(QID\d+[*!#]?) +\d+ CTIME`), "$1 SIZE CTIME"},
-		{regexp.MustCompile(`(queued as |SMTP id )[0-9A-F]{8,}`), "${1}QID"},
+		{regexp.MustCompile(`SMTP id [0-9A-F]{8,}`), "SMTP id QID"},
+		{regexp.MustCompile(`(?m)^ +\d+ (\S)`), "OFFSET $1"},
 		{regexp.MustCompile(`(deferred|defer)/[0-9A-F]/`), "$1/X/"},
 		{regexp.MustCompile(`pid \d+`), "pid PID"},
 		{regexp.MustCompile(`/tmp/\d{10}\.P\d+(?:Q\d+)?\.[-\w]+`), "/tmp/TMPFILE"},
@@ -67,8 +68,12 @@ var (
 	}
 )
 
+// queuedAs matches the id in a reply, which may come before the log names it.
+var queuedAs = regexp.MustCompile(`(queued as )[0-9A-Za-z]+`)
+
 // Text masks a text.
 func (m *Masker) Text(s string) string {
+	s = queuedAs.ReplaceAllString(s, "${1}QID")
 	ids := make([]string, 0, len(m.ids))
 	for id := range m.ids {
 		ids = append(ids, id)
