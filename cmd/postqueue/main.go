@@ -64,6 +64,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return nil
 	})
 	if err != nil || len(rest) > 0 || r.option == 0 {
+		command.Complain(stderr, "postqueue", err)
 		return p.Fail(failure, usage)
 	}
 	if err := p.Load(command.ConfigDirectory(dir), p.QueueAccess.Params); err != nil {

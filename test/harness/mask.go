@@ -59,7 +59,7 @@ var (
 		{regexp.MustCompile(`message_size: +\d+ +\d+ ( +\d+ +\d+) +\d+`), "message_size: SIZE OFFSET $1 SIZE"},
 		{regexp.MustCompile(`(QID\d+[*!#]?) +\d+ CTIME`), "$1 SIZE CTIME"},
 		{regexp.MustCompile(`SMTP id [0-9A-F]{8,}`), "SMTP id QID"},
-		{regexp.MustCompile(`(?m)^ +\d+ (\S)`), "OFFSET $1"},
+		{regexp.MustCompile(`(?m)^ {4,}\d+ `), "OFFSET "},
 		{regexp.MustCompile(`(deferred|defer)/[0-9A-F]/`), "$1/X/"},
 		{regexp.MustCompile(`pid \d+`), "pid PID"},
 		{regexp.MustCompile(`/tmp/\d{10}\.P\d+(?:Q\d+)?\.[-\w]+`), "/tmp/TMPFILE"},

@@ -35,6 +35,7 @@ type player struct {
 //	stop
 //	dialogue NAME        play section NAME; what the server said becomes its contents
 //	settle               wait until every message is delivered or deferred
+//	await PATTERN        wait until a line of the log matches
 //	run [<SECTION] COMMAND ARGS…    run a command, its output and status go to "want"
 //	as USER [<SECTION] COMMAND ARGS…  the same as an ordinary user
 //	maildir PATH, mailbox PATH      what was delivered goes to "want"
@@ -48,6 +49,7 @@ var commands = map[string]func(p *player, args []string){
 	"start":    func(p *player, _ []string) { p.start() },
 	"stop":     func(p *player, _ []string) { p.i.Stop(); p.started = false },
 	"dialogue": (*player).dialogue,
+	"await":    func(p *player, args []string) { p.i.WaitLog(strings.Join(args, " ")) },
 	"settle":   func(p *player, _ []string) { p.i.WaitSettled() },
 	"run":      func(p *player, args []string) { p.run(0, args) },
 	"as":       func(p *player, args []string) { p.run(users[args[0]], args[1:]) },

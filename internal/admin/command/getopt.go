@@ -1,7 +1,9 @@
 package command
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"strings"
 )
 
@@ -43,6 +45,15 @@ func (e *OptionError) Error() string {
 		return fmt.Sprintf("option requires an argument -- '%c'", e.Option)
 	}
 	return fmt.Sprintf("invalid option -- '%c'", e.Option)
+}
+
+// Complain prints what getopt(3) prints of an option that is wrong, and nothing
+// of another error.
+func Complain(stderr io.Writer, program string, err error) {
+	var bad *OptionError
+	if errors.As(err, &bad) {
+		fmt.Fprintf(stderr, "%s: %v\n", program, bad)
+	}
 }
 
 // InGroup says that the next option is in the middle of a word.

@@ -5,6 +5,7 @@ package postcat
 import (
 	"bufio"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -142,7 +143,8 @@ func printQueued(c *command.Command, o options, store *queue.Store, name string,
 		}
 		// The message may have moved to a queue that was looked at before.
 		if tries > 0 {
-			return &fs.PathError{Op: "open queue file", Path: name, Err: fs.ErrNotExist}
+			// The C library's text, for who looks for it.
+			return fmt.Errorf("open queue file %s: No such file or directory", name)
 		}
 	}
 }

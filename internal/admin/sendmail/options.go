@@ -127,7 +127,11 @@ func (p *parser) option(option byte, arg string) error {
 	case 'I':
 		p.mode = newAliases
 	case 'N':
-		if p.notify = notifyMask(arg); p.notify == 0 {
+		var unknown string
+		if p.notify, unknown = notifyMask(arg); unknown != "" {
+			p.warn("unknown DSN NOTIFY command value %q in %q", unknown, arg)
+		}
+		if p.notify == 0 {
 			p.warn("bad -N option value -- ignored")
 		}
 	case 'O':
@@ -328,9 +332,8 @@ const (
 )
 
 // notifyMask returns the number for a list of NOTIFY words, 0 when it is not
-// acceptable.
-func notifyMask(list string) int {
-	mask := 0
+// acceptable, and the word that is not known.
+func notifyMask(list string) (mask int, unknown string) {
 	for _, word := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
 		switch strings.ToLower(word) {
 		case "never":
@@ -342,13 +345,13 @@ func notifyMask(list string) int {
 		case "delay":
 			mask |= notifyDelay
 		default:
-			return 0
+			return 0, word
 		}
 	}
 	if mask&notifyNever != 0 && mask != notifyNever {
-		return 0
+		return 0, ""
 	}
-	return mask
+	return mask, ""
 }
 
 func returnCode(word string) int {
