@@ -32,6 +32,12 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			help(stdout)
 			return 0
 		}
+		if args[0] == "programs" {
+			for _, name := range names() {
+				fmt.Fprintln(stdout, name)
+			}
+			return 0
+		}
 	}
 	name := filepath.Base(args[0])
 	if p, ok := daemon(name); ok {
@@ -58,6 +64,19 @@ func daemon(name string) (service.Program, bool) {
 func usage(stderr io.Writer) int {
 	fmt.Fprintln(stderr, "usage: postern program [arguments]; see \"postern help\"")
 	return 64
+}
+
+// names lists what the binary may be called by.
+func names() []string {
+	var list []string
+	for _, p := range daemons() {
+		list = append(list, p.Name)
+	}
+	for _, c := range commands() {
+		list = append(list, c.name)
+	}
+	slices.Sort(list)
+	return list
 }
 
 // help lists every program.

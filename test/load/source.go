@@ -35,9 +35,12 @@ type Source struct {
 	next atomic.Int64
 }
 
-// Users returns recipients that take turns: prefix0@domain to prefix<n-1>@domain.
+// Users returns recipients that take turns: prefix0@domain to prefix<n-1>@domain; without n, prefix@domain alone.
 func Users(prefix, domain string, n int) func(int) string {
-	return func(i int) string { return fmt.Sprintf("%s%d@%s", prefix, i%max(1, n), domain) }
+	if n < 1 {
+		return func(int) string { return prefix + "@" + domain }
+	}
+	return func(i int) string { return fmt.Sprintf("%s%d@%s", prefix, i%n, domain) }
 }
 
 // Send sends all messages. The error is the first that ended a session early.
