@@ -43,8 +43,6 @@ type Common struct {
 	MaillogFormat                       string // Postern: text or json
 	ImportEnvironment                   string
 	ExportEnvironment                   string
-	DebugPeerList                       string
-	DebugPeerLevel                      int
 	Stress                              string
 
 	// Addresses.
@@ -56,19 +54,14 @@ type Common struct {
 	OwnerRequestSpecial            bool
 	AppendAtMyOrigin               bool
 	SMTPUTF8Enable, StrictSMTPUTF8 bool
-	EnableIDNA2003                 bool
 	EnableOriginalRecipient        bool
 	VerpDelimiterFilter            string
 	DefaultVerpDelimiters          string
 	InfoLogAddressFormat           string
-	RespectfulLogging              bool
 
 	// Tables.
 	DefaultDatabaseType, DefaultCacheDBType string
 	DaemonTableOpenErrorIsFatal             bool
-	BerkeleyDBCreateBufferSize              int
-	BerkeleyDBReadBufferSize                int
-	LMDBMapSize                             int64
 
 	// The queue.
 	HashQueueNames               string
@@ -76,37 +69,30 @@ type Common struct {
 	EnableLongQueueIDs           bool
 	LineLengthLimit              int
 	MessageSizeLimit             int64
-	DontRemove                   int
 	SoftBounce                   bool
-	InFlowDelay                  time.Duration
 	DuplicateFilterLimit         int
 	QueueFileAttributeCountLimit int
 	DelayLoggingResolutionLimit  int
 
 	// Processes and the sockets between them.
-	DefaultProcessLimit         int
-	MaxIdle                     time.Duration
-	MaxUse                      int
-	DaemonTimeout               time.Duration
-	IPCTimeout, IPCIdle, IPCTTL time.Duration
-	TriggerTimeout              time.Duration
-	ApplicationEventDrainTime   time.Duration
-	ServiceThrottleTime         time.Duration
-	ForkAttempts                int
-	ForkDelay                   time.Duration
-	DeliverLockAttempts         int
-	DeliverLockDelay            time.Duration
-	StaleLockTime               time.Duration
-	FaultInjectionCode          int
+	DefaultProcessLimit       int
+	MaxIdle                   time.Duration
+	IPCTimeout, IPCIdle       time.Duration
+	DaemonTimeout             time.Duration
+	TriggerTimeout            time.Duration
+	ApplicationEventDrainTime time.Duration
+	ServiceThrottleTime       time.Duration
+	DeliverLockAttempts       int
+	DeliverLockDelay          time.Duration
+	StaleLockTime             time.Duration
 
 	// Names of services.
 	BounceServiceName, DeferServiceName, TraceServiceName   string
 	CleanupServiceName, PickupServiceName, QueueServiceName string
 	RewriteServiceName, ShowqServiceName, FlushServiceName  string
-	ErrorServiceName, VerifyServiceName                     string
+	VerifyServiceName                                       string
 	ProxymapServiceName, ProxywriteServiceName              string
-	PostlogServiceName, TLSMgrServiceName                   string
-	ConnectionCacheServiceName                              string
+	PostlogServiceName                                      string
 }
 
 // Params declares the parameters of every program.
@@ -161,8 +147,6 @@ func (c *Common) program(s *Set) {
 	s.Str(&c.MaillogFormat, "maillog_format", "text", MinLen(1))
 	s.Str(&c.ImportEnvironment, "import_environment", "MAIL_CONFIG MAIL_DEBUG MAIL_LOGTAG TZ XAUTHORITY DISPLAY LANG=C POSTLOG_SERVICE POSTLOG_HOSTNAME XDG_RUNTIME_DIR")
 	s.Str(&c.ExportEnvironment, "export_environment", "TZ MAIL_CONFIG LANG")
-	s.Str(&c.DebugPeerList, "debug_peer_list", "")
-	s.Int(&c.DebugPeerLevel, "debug_peer_level", 2, Min(1))
 	s.Str(&c.Stress, "stress", "")
 }
 
@@ -177,21 +161,16 @@ func (c *Common) addresses(s *Set) {
 	s.Bool(&c.AppendAtMyOrigin, "append_at_myorigin", true)
 	s.NBool(&c.SMTPUTF8Enable, "smtputf8_enable", "${{$compatibility_level} <level {1} ? {no} : {yes}}")
 	s.Bool(&c.StrictSMTPUTF8, "strict_smtputf8", false)
-	s.Bool(&c.EnableIDNA2003, "enable_idna2003_compatibility", false)
 	s.Bool(&c.EnableOriginalRecipient, "enable_original_recipient", true)
 	s.Str(&c.VerpDelimiterFilter, "verp_delimiter_filter", "-=+", MinLen(1))
 	s.Str(&c.DefaultVerpDelimiters, "default_verp_delimiters", "+=", MinLen(2), MaxLen(2))
 	s.Str(&c.InfoLogAddressFormat, "info_log_address_format", "external", MinLen(1))
-	s.NBool(&c.RespectfulLogging, "respectful_logging", "${{$compatibility_level} <level {3.6} ? {no} : {yes}}")
 }
 
 func (c *Common) tables(s *Set) {
 	s.Str(&c.DefaultDatabaseType, "default_database_type", "lmdb", MinLen(1))
 	s.Str(&c.DefaultCacheDBType, "default_cache_db_type", "lmdb", MinLen(1))
 	s.Bool(&c.DaemonTableOpenErrorIsFatal, "daemon_table_open_error_is_fatal", false)
-	s.Int(&c.BerkeleyDBCreateBufferSize, "berkeley_db_create_buffer_size", 16777216, Min(1))
-	s.Int(&c.BerkeleyDBReadBufferSize, "berkeley_db_read_buffer_size", 131072, Min(1))
-	s.Long(&c.LMDBMapSize, "lmdb_map_size", 16777216, Min(1))
 }
 
 func (c *Common) queue(s *Set) {
@@ -200,9 +179,7 @@ func (c *Common) queue(s *Set) {
 	s.Bool(&c.EnableLongQueueIDs, "enable_long_queue_ids", false)
 	s.Int(&c.LineLengthLimit, "line_length_limit", 2048, Min(512))
 	s.Long(&c.MessageSizeLimit, "message_size_limit", 10240000, Min(0))
-	s.Int(&c.DontRemove, "dont_remove", 0, Min(0))
 	s.Bool(&c.SoftBounce, "soft_bounce", false)
-	s.Time(&c.InFlowDelay, "in_flow_delay", "1s", Min(0), Max(10))
 	s.Int(&c.DuplicateFilterLimit, "duplicate_filter_limit", 1000)
 	s.Int(&c.QueueFileAttributeCountLimit, "queue_file_attribute_count_limit", 100, Min(0))
 	s.Int(&c.DelayLoggingResolutionLimit, "delay_logging_resolution_limit", 2, Min(0), Max(6))
@@ -211,20 +188,15 @@ func (c *Common) queue(s *Set) {
 func (c *Common) processes(s *Set) {
 	s.Int(&c.DefaultProcessLimit, "default_process_limit", 100, Min(1))
 	s.Time(&c.MaxIdle, "max_idle", "100s", Min(1))
-	s.Int(&c.MaxUse, "max_use", 100, Min(1))
 	s.Time(&c.DaemonTimeout, "daemon_timeout", "18000s", Min(1))
 	s.Time(&c.IPCTimeout, "ipc_timeout", "3600s", Min(1))
 	s.Time(&c.IPCIdle, "ipc_idle", "5s", Min(1))
-	s.Time(&c.IPCTTL, "ipc_ttl", "1000s", Min(1))
 	s.Time(&c.TriggerTimeout, "trigger_timeout", "10s", Min(1))
 	s.Time(&c.ApplicationEventDrainTime, "application_event_drain_time", "100s", Min(1))
 	s.Time(&c.ServiceThrottleTime, "service_throttle_time", "60s", Min(1))
-	s.Int(&c.ForkAttempts, "fork_attempts", 5, Min(1))
-	s.Time(&c.ForkDelay, "fork_delay", "1s", Min(1))
 	s.Int(&c.DeliverLockAttempts, "deliver_lock_attempts", 20, Min(1))
 	s.Time(&c.DeliverLockDelay, "deliver_lock_delay", "1s", Min(1))
 	s.Time(&c.StaleLockTime, "stale_lock_time", "500s", Min(1))
-	s.Int(&c.FaultInjectionCode, "fault_injection_code", 0, Min(0))
 }
 
 func (c *Common) services(s *Set) {
@@ -237,13 +209,10 @@ func (c *Common) services(s *Set) {
 	s.Str(&c.RewriteServiceName, "rewrite_service_name", "rewrite", MinLen(1))
 	s.Str(&c.ShowqServiceName, "showq_service_name", "showq", MinLen(1))
 	s.Str(&c.FlushServiceName, "flush_service_name", "flush", MinLen(1))
-	s.Str(&c.ErrorServiceName, "error_service_name", "error", MinLen(1))
 	s.Str(&c.VerifyServiceName, "address_verify_service_name", "verify", MinLen(1))
 	s.Str(&c.ProxymapServiceName, "proxymap_service_name", "proxymap", MinLen(1))
 	s.Str(&c.ProxywriteServiceName, "proxywrite_service_name", "proxywrite", MinLen(1))
 	s.Str(&c.PostlogServiceName, "postlog_service_name", "postlog", MinLen(1))
-	s.Str(&c.TLSMgrServiceName, "tlsmgr_service_name", "tlsmgr", MinLen(1))
-	s.Str(&c.ConnectionCacheServiceName, "connection_cache_service_name", "scache", MinLen(1))
 }
 
 func processName() (string, error) {

@@ -21,19 +21,8 @@ import (
 	"postern/internal/service"
 )
 
-// Config holds the parameters of postlogd.
-type Config struct {
-	Watchdog time.Duration // postlogd_watchdog_timeout
-}
-
-// Params names the main.cf parameters that postlogd reads.
-func (c *Config) Params(s *param.Set) {
-	s.Time(&c.Watchdog, "postlogd_watchdog_timeout", "10s", param.Min(1))
-}
-
 // A Server is the service.
 type Server struct {
-	Config
 	file *os.File
 	env  *service.Env
 	line []byte
@@ -41,6 +30,9 @@ type Server struct {
 
 // New returns the service.
 func New() service.Service { return &Server{} }
+
+// Params names no parameter: where the log is, every program knows.
+func (s *Server) Params(*param.Set) {}
 
 // Open opens the log file. Without one, lines go to the syslog service only.
 func (s *Server) Open(e *service.Env) error {
