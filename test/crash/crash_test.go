@@ -63,8 +63,8 @@ func (l *load) client(r *rand.Rand) {
 	}
 }
 
-// session sends a few messages over one connection. Some recipients do not
-// exist and some wait, so that notices and the deferred queue take part.
+// session sends a few messages over one connection. Some recipients turn out
+// not to exist and some wait, so that notices and the deferred queue take part.
 func (l *load) session(r *rand.Rand) error {
 	s, err := harness.Open(l.addr)
 	if err != nil {
@@ -73,7 +73,7 @@ func (l *load) session(r *rand.Rand) error {
 	defer s.Close()
 	for range 5 {
 		token := fmt.Sprintf("token-%d-end", l.next.Add(1))
-		rcpt := [...]string{"alice@example.com", "carol@example.com", "u@gone.example", "bob@slow.example"}[r.Intn(4)]
+		rcpt := [...]string{"alice@example.com", "carol@example.com", "gone@example.com", "slow@example.com"}[r.Intn(4)]
 		for _, command := range []string{"MAIL FROM:<bob@example.com>", "RCPT TO:<" + rcpt + ">", "DATA"} {
 			if reply, err := s.Say(command); err != nil || reply[0] > '3' {
 				return fmt.Errorf("%s: %s %w", command, reply, err)
@@ -101,6 +101,7 @@ func (l *load) end() {
 
 const mainCF = `
 transport_maps = inline:{ {gone.example=error:5.1.2 no such place} {slow.example=retry:4.4.4 not now} }
+virtual_alias_maps = inline:{ {gone@example.com=u@gone.example} {slow@example.com=bob@slow.example} }
 mydestination = example.com, slow.example
 smtpd_recipient_restrictions = permit_mynetworks
 service_throttle_time = 1s
@@ -108,7 +109,6 @@ minimal_backoff_time = 1s
 maximal_backoff_time = 2s
 queue_run_delay = 1s
 transport_retry_time = 1s
-in_flow_delay = 0
 local_recipient_maps =
 `
 
