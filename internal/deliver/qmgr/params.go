@@ -22,7 +22,6 @@ type Config struct {
 	RunDelay               time.Duration // queue_run_delay
 	RetryTime              time.Duration // transport_retry_time
 	IPCTimeout             time.Duration // qmgr_ipc_timeout
-	DaemonTimeout          time.Duration // qmgr_daemon_timeout
 
 	DeferTransports     string
 	FilterNexthop       string // default_filter_nexthop
@@ -61,7 +60,6 @@ func (c *Config) Params(s *param.Set) {
 	s.Time(&c.RunDelay, "queue_run_delay", "300s", param.Min(1))
 	s.Time(&c.RetryTime, "transport_retry_time", "60s", param.Min(1))
 	s.Time(&c.IPCTimeout, "qmgr_ipc_timeout", "60s", param.Min(1))
-	s.Time(&c.DaemonTimeout, "qmgr_daemon_timeout", "1000s", param.Min(1))
 	s.Str(&c.DeferTransports, "defer_transports", "")
 	s.Str(&c.FilterNexthop, "default_filter_nexthop", "")
 	s.Bool(&c.AllowMinUser, "allow_min_user", false)
