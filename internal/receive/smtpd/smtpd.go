@@ -149,16 +149,23 @@ func (s *Server) Open(e *service.Env) error {
 	return nil
 }
 
-// openClients prepares the services that are asked.
+// openClients prepares the services that are asked; those that are there
+// already are kept.
 func (s *Server) openClients(e *service.Env) error {
-	client, err := s.normal.DNS.Open()
-	if err != nil {
-		return err
+	if s.names == nil {
+		client, err := s.normal.DNS.Open()
+		if err != nil {
+			return err
+		}
+		client.Warn = s.log.Warningf
+		s.names = s.normal.DNS.OpenNative(client)
 	}
-	client.Warn = s.log.Warningf
-	s.names = s.normal.DNS.OpenNative(client)
-	s.resolver = rewrite.New(e.Endpoint("private", s.common.RewriteServiceName, rewrite.Protocol))
-	s.cleanup = cleanup.NewClient(e.Endpoint("public", s.common.CleanupServiceName, cleanup.Protocol), s.common.IPCIdle)
+	if s.resolver == nil {
+		s.resolver = rewrite.New(e.Endpoint("private", s.common.RewriteServiceName, rewrite.Protocol))
+	}
+	if s.cleanup == nil {
+		s.cleanup = cleanup.NewClient(e.Endpoint("public", s.common.CleanupServiceName, cleanup.Protocol), s.common.IPCIdle)
+	}
 	c := &s.normal
 	if !s.standAlone && (c.ClientConnectionCount > 0 || c.ClientConnectionRate > 0 || c.ClientMessageRate > 0 ||
 		c.ClientRecipientRate > 0 || c.ClientNewTLSRate > 0 || c.ClientAuthRate > 0) {
