@@ -15,6 +15,8 @@ import (
 	"postern/internal/base/sys"
 	"postern/internal/config/maincf"
 	"postern/internal/config/param"
+	"postern/internal/ipc/endpoint"
+	"postern/internal/ipc/proxymap"
 	"postern/internal/table"
 )
 
@@ -109,7 +111,8 @@ func (s *process) readOptions() (err error) {
 
 // watchMaster listens to master and to signals from here on.
 func (s *process) watchMaster() (err error) {
-	signal.Ignore(syscall.SIGHUP, syscall.SIGPIPE)
+	// Caught, not ignored: what a command is started with must be the default.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP, syscall.SIGPIPE)
 	if s.opt.standAlone {
 		return nil
 	}
@@ -259,6 +262,8 @@ func (s *process) open() error {
 	tables.DefaultType = s.common.DefaultDatabaseType
 	tables.UTF8 = s.common.SMTPUTF8Enable
 	tables.ErrorIsFatal = s.common.DaemonTableOpenErrorIsFatal
+	tables.Proxy = proxymap.Opener(endpoint.New("", "private", s.common.ProxymapServiceName, proxymap.Protocol,
+		endpoint.Times{Timeout: s.common.IPCTimeout, Idle: s.common.IPCIdle}))
 	limit := s.opt.limit
 	if s.opt.unlimited {
 		limit = 0

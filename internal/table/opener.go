@@ -49,8 +49,11 @@ type Opener struct {
 	ErrorIsFatal bool                // daemon_table_open_error_is_fatal: Open returns the error
 	Stale        func(spec string)   // called when a changed file cannot be opened again (after chroot); may be nil
 	Param        func(string) string // value of a main.cf parameter that a type reads; nil: its default
-	Flags        Flags               // how the table being opened is used; a Type's Open looks here
-	FileMode     os.FileMode         // of a table file that is created; 0: 0644
+	// Proxy opens a table in the proxymap service; nil: this program has none,
+	// and "proxy:" is refused.
+	Proxy    func(spec string, f Flags) (Table, error)
+	Flags    Flags       // how the table being opened is used; a Type's Open looks here
+	FileMode os.FileMode // of a table file that is created; 0: 0644
 
 	types  []Type
 	shared *shared
@@ -127,6 +130,9 @@ func (o *Opener) open(spec string) (Table, error) {
 	}
 	t, known := o.Lookup(typeName)
 	var tab Table
+	if typeName == "proxy" && o.Proxy != nil {
+		return o.Proxy(name, o.Flags)
+	}
 	if !known || t.Open == nil {
 		err = fmt.Errorf("unsupported dictionary type: %s", typeName)
 	} else {

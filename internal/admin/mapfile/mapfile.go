@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"postern/internal/admin/command"
+	"postern/internal/ipc/endpoint"
+	"postern/internal/ipc/proxymap"
 	"postern/internal/table"
 	"postern/internal/table/source"
 )
@@ -76,6 +78,8 @@ func (r *run) prepare(types []table.Type) {
 	o.UTF8 = r.utf8(r.Common.SMTPUTF8Enable)
 	o.ErrorIsFatal = true
 	o.Flags = r.flags
+	o.Proxy = proxymap.Opener(endpoint.New(r.Common.QueueDirectory, "private", r.Common.ProxymapServiceName, proxymap.Protocol,
+		endpoint.Times{Timeout: r.Common.IPCTimeout, Idle: r.Common.IPCIdle}))
 	r.opener = o
 }
 
