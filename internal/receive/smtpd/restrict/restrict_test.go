@@ -1,0 +1,317 @@
+package restrict
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"postern/internal/base/maillog"
+	"postern/internal/config/maincf"
+	"postern/internal/config/param"
+	"postern/internal/ipc/rewrite"
+	"postern/internal/mail/address"
+	"postern/internal/mail/addrmap"
+	"postern/internal/mail/event"
+	"postern/internal/protocol/dns"
+	"postern/internal/table"
+	"postern/internal/table/combine"
+	"postern/internal/table/inline"
+	"postern/internal/table/static"
+)
+
+// resolver: local.example is local, relay.example a relay domain.
+type resolver struct{}
+
+func (resolver) Resolve(_ context.Context, _, addr string) (rewrite.Resolved, error) {
+	r := rewrite.Resolved{Transport: "smtp", Recipient: addr, Flags: rewrite.ClassDefault}
+	if !strings.Contains(addr, "@") {
+		r.Recipient += "@local.example"
+	}
+	switch {
+	case strings.HasSuffix(r.Recipient, "@local.example"):
+		r.Flags = rewrite.ClassLocal
+	case strings.HasSuffix(addr, "@relay.example"):
+		r.Flags = rewrite.ClassRelay
+	case strings.HasSuffix(addr, "@fail.example"):
+		r.Flags = rewrite.Fail
+	}
+	return r, nil
+}
+
+// zone is a name service: "name TYPE" to data.
+type zone map[string]string
+
+func (z zone) Lookup(_ context.Context, name string, t dns.Type) dns.Answer {
+	data, ok := z[name+" "+t.String()]
+	switch {
+	case !ok:
+		return dns.Answer{Class: dns.NotFound}
+	case data == "retry":
+		return dns.Answer{Class: dns.Retry, Reason: "try again"}
+	case data == "null":
+		return dns.Answer{Class: dns.NullMX}
+	}
+	r := dns.Record{Type: t, Name: name, Host: data, Text: data}
+	if t == dns.A {
+		r = dns.Record{Type: t, Name: name, Addr: netip.MustParseAddr(data)}
+	}
+	return dns.Answer{Class: dns.OK, Records: []dns.Record{r}}
+}
+
+var world = zone{
+	"2.0.0.127.bl.example A":    "127.0.0.4",
+	"2.0.0.127.bl.example TXT":  "listed",
+	"bad.example.rhs.example A": "127.0.0.2",
+	"7.2.0.192.wl.example A":    "127.0.0.1",
+	"good.example MX":           "mx.good.example",
+	"mx.good.example A":         "198.51.100.5",
+	"slow.example MX":           "retry",
+	"null.example MX":           "null",
+	"good.example NS":           "ns.evil.example",
+	"ns.evil.example A":         "203.0.113.1",
+}
+
+func newEngine(settings string) (*Engine, func() []string, error) {
+	conf, err := maincf.Read(strings.NewReader("compatibility_level = 3.6\nmyhostname = mail.example\nmynetworks = 192.0.2.0/24\n"+
+		"alias_maps =\nlocal_recipient_maps = inline:{u=1}\n"+settings), "main.cf")
+	if err != nil {
+		return nil, nil, err
+	}
+	var common param.Common
+	var c Config
+	set := param.NewSet()
+	common.Params(set)
+	c.Params(set)
+	if err := set.Load(conf); err != nil {
+		return nil, nil, err
+	}
+	log, lines := maillog.Record()
+	e, err := New(c, Env{
+		Log: log, Tables: table.NewOpener(append(combine.Types(), inline.Type(), static.Type())), Common: &common, DNS: world, Resolver: resolver{},
+		Param: func(name string) (string, bool, error) {
+			v, _, ok := conf.Lookup(name)
+			return v, ok, nil
+		},
+		Own: func(a netip.Addr) bool { return a == netip.MustParseAddr("127.0.0.1") },
+		Mapper: &addrmap.Mapper{Extensions: address.Extensions{Delimiters: "+"},
+			Local: func(_ context.Context, d string) (bool, error) { return d == "local.example", nil }},
+		Sleep: func(context.Context, time.Duration) {},
+	})
+	return e, lines, err
+}
+
+// client is 127.0.0.2, unknown, in a transaction for u@local.example.
+func client() *Subject {
+	return &Subject{Stage: "RCPT", ClientName: "unknown", ClientAddr: "127.0.0.2", NameStatus: NamePerm, ReverseName: "unknown",
+		ReverseStatus: NamePerm, LogClient: event.Client{Name: "unknown", Addr: "127.0.0.2"}, Protocol: "ESMTP",
+		Helo: "client.example", HasHelo: true, Sender: "a@good.example", HasSender: true, Recipient: "u@local.example", HasRecipient: true}
+}
+
+func TestRecipient(t *testing.T) {
+	tests := []struct {
+		name, settings string
+		change         func(*Subject)
+		want           string // reply; "" when the recipient is taken
+	}{
+		{"plain", "", nil, ""},
+		{"relay", "", func(s *Subject) { s.Recipient = "x@other.example" }, "454 4.7.1 <x@other.example>: Relay access denied"},
+		{"relay, reject", "smtpd_relay_restrictions = reject_unauth_destination", func(s *Subject) { s.Recipient = "x@other.example" },
+			"554 5.7.1 <x@other.example>: Relay access denied"},
+		{"my network", "", func(s *Subject) { s.Recipient, s.ClientAddr = "x@other.example", "192.0.2.9" }, ""},
+		{"login", "", func(s *Subject) { s.Recipient, s.SASLEnabled, s.SASLUsername = "x@other.example", true, "joe" }, ""},
+		{"own address", "smtpd_relay_restrictions = permit_inet_interfaces, reject", func(s *Subject) { s.Recipient, s.ClientAddr = "x@other.example", "127.0.0.1" }, ""},
+		{"trouble", "", func(s *Subject) { s.Recipient = "x@fail.example" }, "451 4.3.0 <x@fail.example>: Temporary lookup failure"},
+		{"list order", "smtpd_relay_before_recipient_restrictions = no\nsmtpd_recipient_restrictions = reject", func(s *Subject) { s.Recipient = "x@other.example" },
+			"554 5.7.1 <x@other.example>: Recipient address rejected: Access denied"},
+		{"sticky deferral", "smtpd_client_restrictions = defer_if_permit", nil, "450 4.7.0 <unknown[127.0.0.2]>: Client host rejected: defer_if_permit requested"},
+		{"sticky, then reject", "smtpd_client_restrictions = defer_if_permit\nsmtpd_recipient_restrictions = reject", nil,
+			"450 4.7.0 <unknown[127.0.0.2]>: Client host rejected: defer_if_permit requested"},
+		{"defer_if_reject", "smtpd_recipient_restrictions = defer_if_reject, reject", nil, "450 4.7.0 <u@local.example>: Recipient address rejected: defer_if_reject requested"},
+		{"defer_if_reject of another list", "smtpd_sender_restrictions = defer_if_reject\nsmtpd_recipient_restrictions = reject", nil,
+			"554 5.7.1 <u@local.example>: Recipient address rejected: Access denied"},
+		{"warning", "smtpd_recipient_restrictions = warn_if_reject reject, permit", nil, ""},
+		{"warning of one", "smtpd_recipient_restrictions = warn_if_reject reject, reject", nil, "554 5.7.1 <u@local.example>: Recipient address rejected: Access denied"},
+		{"soft bounce", "soft_bounce = yes\nsmtpd_client_restrictions = reject", nil, "454 4.7.1 <unknown[127.0.0.2]>: Client host rejected: Access denied"},
+		{"class", "smtpd_restriction_classes = strict\nstrict = reject_unknown_client_hostname\nsmtpd_recipient_restrictions = check_sender_access static:strict", nil,
+			"450 4.7.25 Client host rejected: cannot find your hostname, [127.0.0.2]"},
+		{"DNS list", "smtpd_client_restrictions = reject_rbl_client bl.example", nil,
+			"554 5.7.1 Service unavailable; Client host [127.0.0.2] blocked using bl.example; listed"},
+		{"DNS list, filtered", "smtpd_client_restrictions = reject_rbl_client bl.example=127.0.0.[1..3;5]", nil, ""},
+		{"DNS list, reply", "smtpd_client_restrictions = reject_rbl_client bl.example=127.0.0.4\nrbl_reply_maps = static:{550 5.7.9 $$client_address: no}", nil,
+			"550 5.7.9 127.0.0.2: no"},
+		{"domain list", "smtpd_sender_restrictions = reject_rhsbl_sender rhs.example", func(s *Subject) { s.Sender = "x@bad.example" },
+			"554 5.7.1 Service unavailable; Sender address [x@bad.example] blocked using rhs.example"},
+		{"allowed by list", "smtpd_recipient_restrictions = permit_dnswl_client wl.example, reject", func(s *Subject) { s.ClientAddr = "192.0.2.7" }, ""},
+		{"sender domain", "smtpd_sender_restrictions = reject_unknown_sender_domain", nil, ""},
+		{"no sender domain", "smtpd_sender_restrictions = reject_unknown_sender_domain", func(s *Subject) { s.Sender = "x@none.example" },
+			"450 4.1.8 <x@none.example>: Sender address rejected: Domain not found"},
+		{"slow sender domain", "smtpd_sender_restrictions = reject_unknown_sender_domain\nunknown_address_reject_code = 550", func(s *Subject) { s.Sender = "x@slow.example" },
+			"450 4.1.8 <x@slow.example>: Sender address rejected: Domain not found"},
+		{"null MX", "smtpd_sender_restrictions = reject_unknown_sender_domain", func(s *Subject) { s.Sender = "x@null.example" },
+			"550 5.7.27 <x@null.example>: Sender address rejected: Domain null.example does not accept mail (nullMX)"},
+		{"mail exchanger", "smtpd_sender_restrictions = check_sender_mx_access inline:{{198.51.100=REJECT no}}", nil, "554 5.7.1 <a@good.example>: Sender address rejected: no"},
+		{"name server", "smtpd_sender_restrictions = check_sender_ns_access inline:{{evil.example=450 4.7.9 slow}}", nil, "450 4.7.9 <a@good.example>: Sender address rejected: slow"},
+		{"extension", "smtpd_recipient_restrictions = check_recipient_access inline:{{u@local.example=REJECT no}}", func(s *Subject) { s.Recipient = "u+x@local.example" },
+			"554 5.7.1 <u+x@local.example>: Recipient address rejected: no"},
+		{"null sender", "smtpd_sender_restrictions = check_sender_access inline:{{<>=REJECT no}}", func(s *Subject) { s.Sender = "" }, "554 5.7.1 <>: Sender address rejected: no"},
+		{"broken table", "smtpd_client_restrictions = check_client_access fail:x", nil, "451 4.3.5 <unknown[127.0.0.2]>: Client host rejected: Server configuration error"},
+		{"login mismatch", "smtpd_sender_login_maps = inline:{{a@good.example=joe}}\nsmtpd_sender_restrictions = reject_sender_login_mismatch", func(s *Subject) { s.SASLEnabled = true },
+			"553 5.7.1 <a@good.example>: Sender address rejected: not logged in"},
+		{"login of another", "smtpd_sender_login_maps = inline:{{a@good.example=joe}}\nsmtpd_sender_restrictions = reject_sender_login_mismatch", func(s *Subject) { s.SASLEnabled, s.SASLUsername = true, "ann" },
+			"553 5.7.1 <a@good.example>: Sender address rejected: not owned by user ann"},
+		{"policy server gone", "smtpd_policy_service_try_limit = 1\nsmtpd_client_restrictions = check_policy_service { unix:/nonexistent, { default_action = 450 4.7.1 later } }", nil,
+			"450 4.7.1 <unknown[127.0.0.2]>: Client host rejected: later"},
+		{"postmaster", "smtpd_client_restrictions = reject", func(s *Subject) { s.Recipient = "Postmaster" }, ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			e, _, err := newEngine(tt.settings)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s := client()
+			if tt.change != nil {
+				tt.change(s)
+			}
+			if got := e.To(context.Background(), s).String(); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			if got := e.To(context.Background(), s).String(); got != tt.want {
+				t.Errorf("again: got %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestTrail(t *testing.T) {
+	e, lines, err := newEngine("smtpd_client_restrictions = permit_mynetworks, check_client_access inline:{{127=REJECT no}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := client()
+	e.To(context.Background(), s)
+	want := []event.Step{
+		{List: "smtpd_client_restrictions", Restriction: "permit_mynetworks", Verdict: "dunno"},
+		{List: "smtpd_client_restrictions", Restriction: "check_client_access", Argument: "inline:{{127=REJECT no}}",
+			Table: "inline:{{127=REJECT no}}", Key: "127", Verdict: "reject"},
+	}
+	if !slices.Equal(s.Trail, want) {
+		t.Errorf("trail %+v\nwant %+v", s.Trail, want)
+	}
+	line := "NOQUEUE: reject: RCPT from unknown[127.0.0.2]: 554 5.7.1 <unknown[127.0.0.2]>: Client host rejected: no; from=<a@good.example> to=<u@local.example> proto=ESMTP helo=<client.example>"
+	if got := lines(); !slices.Contains(got, line) {
+		t.Errorf("log %q has no %q", got, line)
+	}
+}
+
+func TestEffects(t *testing.T) {
+	e, _, err := newEngine("smtpd_recipient_restrictions = check_client_access static:HOLD, check_client_access static:{FILTER smtp:[f]}," +
+		"check_client_access static:{REDIRECT r@x}, check_client_access static:{BCC b@x}, check_client_access static:{PREPEND X-A: b}, check_client_access static:{DISCARD}, reject")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := client()
+	if r := e.To(context.Background(), s); !r.IsZero() {
+		t.Errorf("reply %s", r)
+	}
+	f := s.Effects
+	if !f.Hold || !f.Discard || f.Filter != "smtp:[f]" || f.Redirect != "r@x" || !slices.Equal(f.Bcc, []string{"b@x"}) || !slices.Equal(f.Prepend, []string{"X-A: b"}) {
+		t.Errorf("effects %+v", f)
+	}
+	s.NewTransaction()
+	if s.Effects.Hold || s.Effects.Discard {
+		t.Error("effects outlive the transaction")
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	for _, settings := range []string{
+		"smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit_mynetworks",
+		"smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = warn_if_reject reject_unauth_destination",
+		"smtpd_sender_restrictions = reject_unverified_sender",
+		"smtpd_recipient_restrictions = permit_mx_backup",
+		"smtpd_client_restrictions = permit_naked_ip_address",
+		"smtpd_restriction_classes = a\na = a\nsmtpd_client_restrictions = a",
+		"smtpd_restriction_classes = a\nsmtpd_client_restrictions = a",
+		"smtpd_client_restrictions = reject_rbl_client bl.example=127.0.0",
+		"smtpd_client_restrictions = check_policy_service ftp:x",
+		"smtpd_client_restrictions = check_policy_service { unix:x, nonsense=1 }",
+		"reject_tempfail_action = maybe",
+	} {
+		if _, _, err := newEngine(settings); err == nil {
+			t.Errorf("no error for %q", settings)
+		}
+	}
+	for _, settings := range []string{
+		"smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination",
+		"smtpd_restriction_classes = a\na = reject\nsmtpd_relay_restrictions = a",
+	} {
+		if _, _, err := newEngine(settings); err != nil {
+			t.Errorf("%q: %v", settings, err)
+		}
+	}
+}
+
+// TestDefinitions looks at every row of the table: each can be used, or is
+// refused by name.
+func TestDefinitions(t *testing.T) {
+	seen := map[string]bool{}
+	for _, d := range definitions() {
+		if seen[d.name] {
+			t.Errorf("%s stands twice", d.name)
+		}
+		seen[d.name] = true
+		arg := map[argKind]string{tableArg: "static:DUNNO", domainArg: "none.example", policyArg: "unix:/nonexistent", numberArg: "0"}[d.arg]
+		e, _, err := newEngine("smtpd_policy_service_try_limit = 1\nsmtpd_recipient_restrictions = " + d.name + " " + arg)
+		if d.check == nil && !d.warn || d.removed != "" {
+			if err == nil || !strings.Contains(err.Error(), d.name) {
+				t.Errorf("%s: error %v", d.name, err)
+			}
+			continue
+		}
+		if err != nil {
+			t.Errorf("%s: %v", d.name, err)
+			continue
+		}
+		e.To(context.Background(), client())
+		e.To(context.Background(), &Subject{Stage: "RCPT", HasRecipient: true})
+	}
+	if len(seen) < 75 {
+		t.Errorf("%d restrictions", len(seen))
+	}
+}
+
+func TestFixStatus(t *testing.T) {
+	for _, tt := range [][3]string{
+		{"5.1.1", aboutSender, "5.1.7"}, {"5.1.2", aboutSender, "5.1.8"}, {"5.1.5", aboutSender, "5.1.0"}, {"5.1.7", aboutRecipient, "5.1.3"},
+		{"4.1.8", aboutRecipient, "4.1.2"}, {"5.1.10", aboutRecipient, "5.1.0"}, {"5.1.1", aboutClient, "5.0.0"}, {"5.7.1", aboutClient, "5.7.1"},
+	} {
+		if got := fixStatus(statusFor(tt[0]), tt[1]); string(got) != tt[2] {
+			t.Errorf("%s of %s becomes %s, want %s", tt[0], tt[1], got, tt[2])
+		}
+	}
+}
+
+func FuzzResult(f *testing.F) {
+	e, _, err := newEngine("")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, s := range []string{"REJECT 5.7.1 x", "450 4.1.1 x", "PREPEND a: b", "defer_if_permit, reject", "{", "check_client_access static:x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		s := client()
+		v := e.evaluation(context.Background(), s, &e.recipient)
+		if strings.Contains(strings.ToLower(value), "policy") {
+			return
+		}
+		w := v.result(&item{name: "check_client_access", arg: "static:x"}, value, "key", "what", aboutClient)
+		if wire := string(w.Reply.AppendTo(nil)); w.Kind == Reject && (w.Reply.Code < 400 || strings.Count(wire, "\n") != len(w.Reply.Lines)) {
+			t.Errorf("%q gives %q", value, wire)
+		}
+	})
+}
