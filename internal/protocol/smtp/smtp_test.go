@@ -82,6 +82,37 @@ func TestReadLine(t *testing.T) {
 	}
 }
 
+// A clock is a Conn that notes the deadlines that it is given.
+type clock struct {
+	stream
+	deadlines []time.Time
+}
+
+func (c *clock) SetReadDeadline(t time.Time) error {
+	c.deadlines = append(c.deadlines, t)
+	return nil
+}
+
+// TestDeadline checks that a client that sends octet after octet gets no more
+// time for a line than one that sends it at once.
+func TestDeadline(t *testing.T) {
+	c := &clock{stream: *newStream(1, "NOOP slowly\r\nQUIT\r\n")}
+	r := NewReader(c, Limits{Timeout: time.Minute, MinRate: 1000}, nil)
+	r.ReadLine(100)
+	if n := len(c.deadlines); n < 10 || !c.deadlines[n-1].Equal(c.deadlines[0]) {
+		t.Errorf("%d reads, deadlines %v", n, c.deadlines)
+	}
+	c = &clock{stream: *newStream(1, strings.Repeat("x", 500)+"\r\n.\r\n")}
+	r = NewReader(c, Limits{Timeout: time.Minute, MinRate: 1}, nil)
+	r.budget = 0
+	d := r.NewDataReader(NormalizeBareLF, 1000)
+	r.budget = time.Second
+	collect(d.Next)
+	if left := r.budget; left <= time.Second || left > time.Minute {
+		t.Errorf("budget after 505 octets at 1/s: %v", left)
+	}
+}
+
 func TestReadLineTimeout(t *testing.T) {
 	r := NewReader(&stream{end: os.ErrDeadlineExceeded}, Limits{Timeout: time.Second}, nil)
 	if _, err := r.ReadLine(100); !IsTimeout(err) {

@@ -56,6 +56,7 @@ type Server struct {
 	base       *tls.Config
 	verify     x509.VerifyOptions
 	ask        bool
+	depth      int // smtpd_tls_ccert_verifydepth
 	digest     string
 	LogLevel   int
 	CheckEvery time.Duration // how often the files are looked at
@@ -89,7 +90,7 @@ func (p *ServerParams) Open(log Logger) (*Server, error) {
 		return nil, nil
 	}
 	s := &Server{log: log, level: level, files: p.Keys, paths: p.Keys.paths(), CheckEvery: time.Second,
-		ask: p.AskCcert || p.ReqCcert, digest: p.FingerprintDigest, LogLevel: logLevel(p.LogLevel)}
+		depth: p.CcertVerifyDepth, ask: p.AskCcert || p.ReqCcert, digest: p.FingerprintDigest, LogLevel: logLevel(p.LogLevel)}
 	if _, err := fingerprint(s.digest, nil); err != nil {
 		return nil, err
 	}
@@ -293,8 +294,10 @@ func (s *Server) inspect(out *Session, chain []*x509.Certificate) {
 	for _, c := range chain[1:] {
 		opts.Intermediates.AddCert(c)
 	}
-	_, err := chain[0].Verify(opts)
-	out.Trusted = err == nil
+	paths, err := chain[0].Verify(opts)
+	for _, path := range paths {
+		out.Trusted = out.Trusted || len(path)-1 <= s.depth
+	}
 	if err != nil && s.LogLevel >= 1 {
 		s.log.Infof("certificate verification failed: %v", err)
 	}

@@ -80,10 +80,7 @@ func (s *Server) openSASL(e *service.Env) error {
 // An authState is who has authenticated.
 type authState struct {
 	method, user string
-	sender       string // MAIL AUTH=
 }
-
-func (a *authState) setSender(sender string) { a.sender = sender }
 
 func (s *session) saslConfigured() bool { return s.sasl != nil }
 

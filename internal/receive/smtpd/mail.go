@@ -37,6 +37,7 @@ func (s *session) mail(arg string) outcome {
 		return say(ok(553, "5.6.7", "Must declare SMTPUTF8 to send unicode address"))
 	}
 	s.subject.Sender, s.subject.HasSender = addr, true
+	s.subject.SASLSender = tx.authSender
 	s.subject.Size, s.subject.SMTPUTF8 = tx.size, tx.smtputf8
 	s.subject.Instance = s.instance()
 	if o, refused := s.checkSpace(tx); refused {
@@ -50,6 +51,13 @@ func (s *session) mail(arg string) outcome {
 		}
 	}
 	s.tx = tx
+	if !s.conf.DelayOpen {
+		if err := s.openQueue(); err != nil {
+			s.log.Warningf("%v", err)
+			s.reset()
+			return say(ok(451, "4.3.0", "Error: queue file write error"))
+		}
+	}
 	return say(ok(250, "2.1.0", "Ok"))
 }
 
@@ -89,7 +97,7 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 				return ok(501, "5.5.4", "Bad AUTH parameter syntax")
 			}
 			if s.auth != nil {
-				s.auth.setSender(sender)
+				tx.authSender = printableName(sender)
 			}
 		case name == "AUTH" && has:
 			// Postfix: taken without SASL too, and of no consequence.

@@ -44,14 +44,12 @@ type Config struct {
 	DelayOpen                     bool
 	QueueMinFree                  int64
 	LocalHeaderRewriteClients     string
-	RemoteHeaderRewriteDomain     string
 	ReceiveOverrideOptions        string
 	ContentFilter                 string
 	AuthorizedXclientHosts        string
 	AuthorizedXforwardHosts       string
 	RejectFooter, RejectFooterMap string
 	FastFlushDomains              string
-	HelpfulWarnings               bool
 
 	// Limits that anvil counts for.
 	ClientConnectionCount, ClientConnectionRate int
@@ -94,7 +92,6 @@ func (c *Config) session(s *param.Set) {
 	s.Bool(&c.ClientPortLogging, "smtpd_client_port_logging", false)
 	s.Bool(&c.HideClientSession, "smtpd_hide_client_session", false)
 	s.Str(&c.LocalHeaderRewriteClients, "local_header_rewrite_clients", "permit_inet_interfaces")
-	s.Str(&c.RemoteHeaderRewriteDomain, "remote_header_rewrite_domain", "")
 	s.Str(&c.ReceiveOverrideOptions, "receive_override_options", "")
 	s.Str(&c.ContentFilter, "content_filter", "")
 	s.Str(&c.AuthorizedXclientHosts, "smtpd_authorized_xclient_hosts", "")
@@ -122,7 +119,6 @@ func (c *Config) dialogue(s *param.Set) {
 	s.Raw(&c.RejectFooter, "smtpd_reject_footer", "")
 	s.Str(&c.RejectFooterMap, "smtpd_reject_footer_maps", "")
 	s.Str(&c.FastFlushDomains, "fast_flush_domains", "$relay_domains")
-	s.Bool(&c.HelpfulWarnings, "helpful_warnings", true)
 }
 
 func (c *Config) limits(s *param.Set) {

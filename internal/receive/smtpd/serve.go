@@ -467,9 +467,7 @@ func (s *session) lost(err error) outcome {
 	s.reason, s.end = reasonLost, true
 	if smtp.IsTimeout(err) {
 		s.reason = reasonTimeout
-		if s.octets < 0 {
-			s.put(ok(421, "4.4.2", s.common.MyHostname+" Error: timeout exceeded"))
-		}
+		s.put(ok(421, "4.4.2", s.common.MyHostname+" Error: timeout exceeded"))
 	}
 	if s.tx != nil && s.octets >= 0 {
 		s.octets = s.tx.octets

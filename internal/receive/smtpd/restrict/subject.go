@@ -75,6 +75,7 @@ func (s *Subject) NewTransaction() {
 	s.QueueID = ""
 	s.Size = 0
 	s.SMTPUTF8 = false
+	s.SASLSender = ""
 	s.Effects = Effects{}
 	s.afterSender = nil
 	s.Trail = s.Trail[:0]
