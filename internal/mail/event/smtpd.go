@@ -195,7 +195,7 @@ func (c *CommandCount) append(b []byte) []byte {
 	b = append(b, c.Name...)
 	b = append(b, '=')
 	b = strconv.AppendInt(b, int64(c.Good), 10)
-	if c.Good != c.Total {
+	if c.Good != c.Total || c.Total == 0 { // Postfix: "commands=0/0"
 		b = append(b, '/')
 		b = strconv.AppendInt(b, int64(c.Total), 10)
 	}

@@ -19,6 +19,7 @@ func TestSMTPD(t *testing.T) {
 		{&SMTPDLost{Reason: "lost connection", Stage: "DATA", Octets: 12, Client: client, QueueID: "ABC"},
 			"ABC: lost connection after DATA (12 bytes) from unknown[127.0.0.1]"},
 		{&SMTPDLost{Reason: "timeout", Stage: "CONNECT", Octets: -1, Client: client}, "timeout after CONNECT from unknown[127.0.0.1]"},
+		{&SMTPDDisconnect{Client: client}, "disconnect from unknown[127.0.0.1] commands=0/0"},
 		{&SMTPDDisconnect{Client: client, Commands: []CommandCount{{"ehlo", 1, 1}, {"rcpt", 0, 1}}},
 			"disconnect from unknown[127.0.0.1] ehlo=1 rcpt=0/1 commands=1/2"},
 	}
