@@ -38,9 +38,13 @@ func (m *manager) finished(msg *message) {
 		if end.deferred {
 			end.deferred = m.expire(msg)
 		}
-		m.finishes <- struct{}{}
-		m.leave(msg, end)
-		<-m.finishes
+		for !m.leave(msg, end) {
+			select {
+			case <-time.After(m.patience):
+			case <-m.stopped: // the next queue manager begins with it
+				return
+			}
+		}
 		m.post(func() { delete(m.active, msg.id) })
 	}()
 }
@@ -160,24 +164,29 @@ func (m *manager) warned(msg *message) {
 	}
 }
 
-// leave takes the message out of the active queue. A message on which an error
-// leaves doubt stays where it is: the next queue manager begins with it.
-func (m *manager) leave(msg *message, end fate) {
+// leave takes the message out of the active queue. When the file system does
+// not let it, the message stays, to be tried again later.
+func (m *manager) leave(msg *message, end fate) bool {
+	m.finishes <- struct{}{}
+	defer func() { <-m.finishes }()
 	if !end.deferred {
-		if err := m.store.Recycle(queue.Active, msg.id); err != nil {
-			m.env.Log.Warningf("%s: %v", msg.id, err)
-			return
+		err := m.store.Recycle(queue.Active, msg.id)
+		if err == nil {
+			m.env.Log.Event(&event.QueueRemoved{QueueID: string(msg.id)})
+			return true
 		}
-		m.env.Log.Event(&event.QueueRemoved{QueueID: string(msg.id)})
-		return
+		m.env.Log.Warningf("%s: %v", msg.id, err)
+		return missing(err)
 	}
 	err := m.store.SetNextTry(queue.Active, msg.id, m.now().Add(m.backoff(msg)))
 	if err == nil {
 		err = m.store.Move(msg.id, queue.Active, queue.Deferred)
 	}
-	if err != nil {
-		m.env.Log.Warningf("%s: %v", msg.id, err)
+	if err == nil {
+		return true
 	}
+	m.env.Log.Warningf("%s: %v", msg.id, err)
+	return missing(err) && !m.exists(queue.Active, msg.id)
 }
 
 // backoff is how long a message waits: as long as it has waited so far, within

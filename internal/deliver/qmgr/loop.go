@@ -32,12 +32,13 @@ const (
 
 // A manager is the loop and its state. Fields below "loop" belong to it alone.
 type manager struct {
-	cfg     *Config
-	env     *service.Env
-	store   *queue.Store
-	rewrite *rewrite.Client
-	logs    logs
-	now     func() time.Time
+	cfg      *Config
+	env      *service.Env
+	store    *queue.Store
+	rewrite  *rewrite.Client
+	logs     logs
+	now      func() time.Time
+	patience time.Duration // between attempts to take a message out of the active queue
 
 	told     chan func()   // what others report
 	finishes chan struct{} // a token for each message being ended
@@ -83,6 +84,7 @@ func newManager(cfg *Config, env *service.Env) *manager {
 		rewrite:  rewrite.New(env.Endpoint("private", c.RewriteServiceName, rewrite.Protocol)),
 		logs:     logs{log(c.BounceServiceName), log(c.DeferServiceName), log(c.TraceServiceName)},
 		now:      time.Now,
+		patience: time.Minute,
 		told:     make(chan func(), maxTold),
 		finishes: make(chan struct{}, maxFinishes),
 		stopped:  make(chan struct{}),

@@ -6,6 +6,8 @@ import (
 	"os"
 	"reflect"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -278,6 +280,37 @@ func TestStopInTheMiddle(t *testing.T) {
 	if n := s.got("a@x.example"); n != 1 {
 		t.Errorf("delivered %d times", n)
 	}
+}
+
+// A file system that fails for a while does not strand a message.
+func TestFileSystemFails(t *testing.T) {
+	s := newSystem(t, "")
+	s.fail["b@x.example"] = dsn.Make("4.2.2", "mailbox full")
+	var mu sync.Mutex
+	failures := 3
+	s.fault = func(op queue.Op, q queue.Name, id queue.ID) error {
+		mu.Lock()
+		defer mu.Unlock()
+		if failures > 0 && (op == queue.OpRename && q == queue.Deferred || op == queue.OpRemove && q == queue.Active) {
+			failures--
+			return syscall.ENOSPC
+		}
+		return nil
+	}
+	s.run()
+	id := s.write(queue.Incoming, "s@example.com", time.Now(), "b@x.example")
+	s.trigger("I")
+	s.wait("deferral", func() bool { return s.in(queue.Deferred, id) })
+	mu.Lock()
+	failures = 3
+	mu.Unlock()
+	s.mu.Lock()
+	delete(s.fail, "b@x.example")
+	s.mu.Unlock()
+	s.wait("removal", func() bool {
+		s.trigger("AD")
+		return s.logged(string(id) + ": removed")
+	})
 }
 
 func TestAgentCrashes(t *testing.T) {

@@ -36,6 +36,7 @@ type system struct {
 	lines  func() []string
 	server *Server
 	drain  chan struct{}
+	fault  queue.Fault // of the queue manager's store; set before it runs
 
 	mu        sync.Mutex
 	delivered map[string]int        // by address
@@ -233,6 +234,10 @@ func (s *system) run() (stop func()) {
 	s.server.Params(set)
 	must(s.t, set.Load(s.env.Config))
 	must(s.t, s.server.Open(s.env))
+	if s.fault != nil {
+		s.server.m.store.SetFault(s.fault)
+		s.server.m.patience = time.Millisecond
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	l := s.serve("public/qmgr", func(c net.Conn) { s.server.Serve(ctx, c) })
