@@ -11,6 +11,7 @@ import (
 	"postern/internal/table/inline"
 	"postern/internal/table/lmdb"
 	"postern/internal/table/network"
+	"postern/internal/table/pattern"
 	"postern/internal/table/static"
 	"postern/internal/table/system"
 	"postern/internal/table/texthash"
@@ -30,6 +31,7 @@ func tables() []table.Type {
 		bdb.Types(),
 		combine.Types(),
 		network.Types(),
+		pattern.Types(),
 		system.Types(),
 	)
 }

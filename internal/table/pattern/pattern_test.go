@@ -1,0 +1,154 @@
+package pattern
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"postern/internal/table"
+)
+
+// warnings collects what tables warn of.
+type warnings []string
+
+func (w *warnings) Warningf(format string, args ...any) {
+	*w = append(*w, fmt.Sprintf(format, args...))
+}
+func (w *warnings) Errorf(format string, args ...any) { w.Warningf(format, args...) }
+func (w *warnings) Infof(string, ...any)              {}
+
+func openRules(t *testing.T, spec, rules string) (table.Table, []string) {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "rules")
+	if err := os.WriteFile(path, []byte(rules), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	o := table.NewOpener(Types())
+	o.ErrorIsFatal = true
+	var w warnings
+	o.Log = &w
+	tab, err := o.Open(spec + ":" + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { tab.Close() })
+	for i := range w {
+		w[i] = strings.ReplaceAll(w[i], path, "RULES")
+	}
+	return tab, w
+}
+
+type lookup struct{ key, want string } // "" is not found
+
+func check(t *testing.T, tab table.Table, tests []lookup) {
+	t.Helper()
+	for _, tt := range tests {
+		got, found, err := tab.Lookup(t.Context(), tt.key)
+		if err != nil || got != tt.want || found != (tt.want != "") {
+			t.Errorf("%q: got %q %v %v, want %q", tt.key, got, found, err, tt.want)
+		}
+	}
+}
+
+// The answers and warnings are those of postmap -q of Postfix 3.7.11.
+func TestRegexp(t *testing.T) {
+	tab, warned := openRules(t, "regexp", `/^a(b+)c$/ one $1 ${1} $(1) $$x
+/X$/m two
+!/^[a-z]/ neg
+!/^[0-9]/ bad $1
+/(foo/ broken
+/foo/q unknown
+if /^if/
+/one/ inside
+endif
+endif
+/out$/ $2
+/no closing
+/\<word\>/ word
+/([a-z])\1/ twice $1
+/^(.*)@(.*)\.example$/ $1 at $2
+/x{2,3}y/ braces
+* star
+/a**b/ aa
+`)
+	check(t, tab, []lookup{
+		{"abbc", "one bb bb bb $x"}, {"X", "two"}, {"ifone", "inside"}, {"xout", ""}, {"wordx", "two"},
+		{"a word b", "word"}, {"zaaz", "twice a"}, {"me@here.example", "me at here"}, {"xxy", "twice x"},
+		{"q", ""}, {"empty", ""}, {"aaab", "twice a"}, {"123", "neg"},
+	})
+	want := []string{
+		"regexp map RULES, line 4: $number found in negative match replacement text: skipping this rule",
+		"regexp map RULES, line 5: Unmatched ( or \\(",
+		"regexp map RULES, line 6: unknown regexp option \"q\": skipping this rule",
+		"regexp map RULES, line 10: ignoring ENDIF without matching IF",
+		"regexp map RULES, line 11: out of range replacement index \"2\": skipping this rule",
+		"regexp map RULES, line 12: no closing regexp delimiter \"/\": skipping this rule",
+		"regexp map RULES, line 17: no closing regexp delimiter \"*\": skipping this rule",
+	}
+	if got := strings.Join(warned, "\n"); got != strings.Join(want, "\n") {
+		t.Errorf("warnings:\n%s\nwant:\n%s", got, strings.Join(want, "\n"))
+	}
+}
+
+func TestPCRE(t *testing.T) {
+	tab, _ := openRules(t, "pcre", `/X\z/m two
+/\bword\b/ word
+/([a-z])\1/ twice $1
+/^(.*)@(.*)\.example$/ $1 at $2
+/(?=.*look)(?!no)ahead/ la
+/(?<=pre)post/ lb
+/^(?>a+)ab/ never
+/(a|ab)(c|bcd)(d*)$/ $1-$2-$3
+/\d+\s\w+/ dsw
+/^h\x41/E hex
+/q(?i:UP)(?-i)Y/ flags
+/^((a)|b)+$/ r$2
+/^[^\x00-\x7f]+$/ eight
+`)
+	check(t, tab, []lookup{
+		{"a word b", "word"}, {"me@home.example", "me at home"}, {"xx lookahead look", "twice x"},
+		{"lokahead look", "twice o"}, {"prepost", "lb"}, {"aoab", ""}, {"abcd", "a-bcd-"}, {"12 ab", "dsw"},
+		{"hA", "hex"}, {"HAB", "hex"}, {"qupY", "flags"}, {"aba", "ra"}, {"b", "r"},
+		{"\xc3\xa9", "eight"}, {"x", "two"}, {"", ""},
+	})
+}
+
+// A pattern that PCRE2 takes and that would be read differently here makes the
+// table unusable.
+func TestUnsupportedIsRefused(t *testing.T) {
+	for _, rule := range []string{`/(?R)/ x`, `/\p{L}/ x`, `/(*ACCEPT)a/ x`, `/(?|(a)|(b))/ x`, `/a\Cb/ x`} {
+		o := table.NewOpener(Types())
+		o.ErrorIsFatal = true
+		if _, err := o.Open("pcre:{{" + rule + "}}"); err == nil || !strings.Contains(err.Error(), "line 1") {
+			t.Errorf("%s: %v, want an error that names the line", rule, err)
+		}
+	}
+}
+
+// Where the result is a path, a command or a user, groups have no place in it.
+func TestNoSubstitution(t *testing.T) {
+	o := table.NewOpener(Types()).With(table.NoRegexpSubst)
+	var w warnings
+	o.Log = &w
+	tab, err := o.Open("regexp:{{/(.*)/ /etc/$1}}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	check(t, tab, []lookup{{"passwd", ""}})
+	if len(w) != 1 {
+		t.Errorf("warnings: %q", []string(w))
+	}
+}
+
+// A pattern that goes back without end is an error, not an answer and not a
+// process that hangs.
+func TestMatchLimit(t *testing.T) {
+	tab, _ := openRules(t, "pcre", `/^(a+)+$/ found
+`)
+	_, _, err := tab.Lookup(t.Context(), strings.Repeat("a", 60)+"!")
+	if err == nil || !strings.Contains(err.Error(), "limit") {
+		t.Errorf("got %v, want the match limit", err)
+	}
+}

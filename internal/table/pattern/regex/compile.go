@@ -1,0 +1,284 @@
+package regex
+
+import "errors"
+
+type opcode byte
+
+const (
+	opByte     opcode = iota // c
+	opSet                    // set
+	opRep                    // set, x to y times; mode
+	opSplit                  // try x, then y
+	opJump                   // to x
+	opSave                   // position into slot x
+	opMark                   // position into slot x: the start of an iteration
+	opProgress               // leave to y if nothing was matched since slot x was set
+	opAssert                 // n.kind
+	opBackref                // group x; icase
+	opLook                   // sub-program x..; negate; width y for behind, else -1
+	opAtomic                 // sub-program
+	opCond                   // if group x took part go on, else to y
+	opKeep                   // the match begins here
+	opMatch
+)
+
+type mode byte
+
+const (
+	greedy mode = iota
+	lazy
+	possessive
+)
+
+type inst struct {
+	op     opcode
+	c      byte
+	mode   mode
+	icase  bool
+	negate bool
+	kind   kind
+	x, y   int
+	set    *set
+	sub    *program
+}
+
+// A program is a compiled pattern or part of one.
+type program struct {
+	code    []inst
+	slots   int // positions that are kept: of the groups, then of loops
+	groups  int
+	longest bool // POSIX: look for the longest match
+
+	start    bool // matches at the start only
+	first    *set // what a match can begin with; nil: anything
+	nonEmpty bool
+}
+
+// maxCode bounds what nested repetition can grow to.
+const maxCode = 50_000
+
+var errTooLarge = errors.New("regular expression is too large")
+
+type compiler struct {
+	*program
+	top *program // where slots are counted
+	err error
+}
+
+func compile(tree *node, groups int) (*program, error) {
+	p := &program{groups: groups, slots: 2 * (groups + 1)}
+	c := &compiler{program: p, top: p}
+	c.node(tree)
+	c.emit(inst{op: opMatch})
+	p.start = tree.atStart()
+	p.nonEmpty = !tree.nullable()
+	var s set
+	if p.nonEmpty && tree.first(&s) {
+		p.first = &s
+	}
+	return p, c.err
+}
+
+// part compiles a sub-program.
+func (c *compiler) part(n *node) *program {
+	sub := &compiler{program: &program{}, top: c.top}
+	sub.node(n)
+	sub.emit(inst{op: opMatch})
+	if sub.err != nil {
+		c.err = sub.err
+	}
+	return sub.program
+}
+
+func (c *compiler) emit(i inst) int {
+	if len(c.code) >= maxCode {
+		c.err = errTooLarge
+		return len(c.code) - 1
+	}
+	c.code = append(c.code, i)
+	return len(c.code) - 1
+}
+
+func (c *compiler) node(n *node) {
+	if c.err != nil {
+		return
+	}
+	switch n.kind {
+	case kEmpty:
+	case kSet:
+		if b, ok := n.set.single(); ok {
+			c.emit(inst{op: opByte, c: b})
+		} else {
+			c.emit(inst{op: opSet, set: &n.set})
+		}
+	case kConcat:
+		for _, s := range n.sub {
+			c.node(s)
+		}
+	case kAlt:
+		c.alternatives(n.sub)
+	case kRepeat:
+		c.repeat(n)
+	case kGroup:
+		c.emit(inst{op: opSave, x: 2 * n.n})
+		c.node(n.sub[0])
+		c.emit(inst{op: opSave, x: 2*n.n + 1})
+	case kBackref:
+		c.emit(inst{op: opBackref, x: n.n, icase: n.icase})
+	case kLook:
+		c.look(n)
+	case kAtomic:
+		c.emit(inst{op: opAtomic, sub: c.part(n.sub[0])})
+	case kCond:
+		at := c.emit(inst{op: opCond, x: n.n})
+		c.node(n.sub[0])
+		end := c.emit(inst{op: opJump})
+		c.code[at].y = len(c.code)
+		c.node(n.sub[1])
+		c.code[end].x = len(c.code)
+	case kKeep:
+		c.emit(inst{op: opKeep})
+	default:
+		c.emit(inst{op: opAssert, kind: n.kind})
+	}
+}
+
+func (c *compiler) alternatives(list []*node) {
+	var ends []int
+	for i, s := range list {
+		if i == len(list)-1 {
+			c.node(s)
+			break
+		}
+		at := c.emit(inst{op: opSplit})
+		c.code[at].x = len(c.code)
+		c.node(s)
+		ends = append(ends, c.emit(inst{op: opJump}))
+		c.code[at].y = len(c.code)
+	}
+	for _, e := range ends {
+		c.code[e].x = len(c.code)
+	}
+}
+
+func (c *compiler) look(n *node) {
+	if !n.behind {
+		c.emit(inst{op: opLook, negate: n.negate, y: -1, sub: c.part(n.sub[0])})
+		return
+	}
+	list := []*node{n.sub[0]}
+	if n.sub[0].kind == kAlt {
+		list = n.sub[0].sub
+	}
+	// One look for each alternative: their widths may differ.
+	var each []*node
+	for _, s := range list {
+		w, ok := s.width()
+		if !ok {
+			c.err = errors.New("lookbehind assertion is not fixed length")
+			return
+		}
+		each = append(each, &node{kind: kLook, behind: true, n: w, sub: []*node{s}})
+	}
+	one := func(n *node, negate bool) {
+		c.emit(inst{op: opLook, negate: negate, y: n.n, sub: c.part(n.sub[0])})
+	}
+	if n.negate {
+		for _, e := range each {
+			one(e, true)
+		}
+		return
+	}
+	var ends []int
+	for i, e := range each {
+		if i == len(each)-1 {
+			one(e, false)
+			break
+		}
+		at := c.emit(inst{op: opSplit})
+		c.code[at].x = len(c.code)
+		one(e, false)
+		ends = append(ends, c.emit(inst{op: opJump}))
+		c.code[at].y = len(c.code)
+	}
+	for _, e := range ends {
+		c.code[e].x = len(c.code)
+	}
+}
+
+func (c *compiler) repeat(n *node) {
+	if n.possess {
+		plain := *n
+		plain.possess, plain.lazy = false, false
+		if n.sub[0].kind == kSet {
+			c.emit(inst{op: opRep, set: &n.sub[0].set, x: n.min, y: n.max, mode: possessive})
+			return
+		}
+		c.node(&node{kind: kAtomic, sub: []*node{&plain}})
+		return
+	}
+	m := greedy
+	if n.lazy {
+		m = lazy
+	}
+	if n.sub[0].kind == kSet {
+		c.emit(inst{op: opRep, set: &n.sub[0].set, x: n.min, y: n.max, mode: m})
+		return
+	}
+	for range n.min {
+		c.node(n.sub[0])
+		if c.err != nil {
+			return
+		}
+	}
+	if n.max == unlimited {
+		c.star(n)
+		return
+	}
+	var exits []int
+	for range n.max - n.min {
+		exits = append(exits, c.emit(inst{op: opSplit}))
+		c.branch(exits[len(exits)-1], n.lazy, len(c.code))
+		c.node(n.sub[0])
+		if c.err != nil {
+			return
+		}
+	}
+	for _, e := range exits {
+		c.exit(e, n.lazy, len(c.code))
+	}
+}
+
+// branch and exit set the two ways of a split: into the loop and out of it.
+func (c *compiler) branch(at int, lazy bool, in int) {
+	if lazy {
+		c.code[at].y = in
+	} else {
+		c.code[at].x = in
+	}
+}
+
+func (c *compiler) exit(at int, lazy bool, out int) { c.branch(at, !lazy, out) }
+
+// star repeats without end; an iteration that matches nothing is the last.
+func (c *compiler) star(n *node) {
+	at := c.emit(inst{op: opSplit})
+	c.branch(at, n.lazy, len(c.code))
+	check := n.sub[0].nullable()
+	slot := 0
+	if check {
+		slot = c.top.slots
+		c.top.slots++
+		c.emit(inst{op: opMark, x: slot})
+	}
+	c.node(n.sub[0])
+	progress := -1
+	if check {
+		progress = c.emit(inst{op: opProgress, x: slot})
+	}
+	c.emit(inst{op: opJump, x: at})
+	if progress >= 0 {
+		c.code[progress].y = len(c.code)
+	}
+	c.exit(at, n.lazy, len(c.code))
+}

@@ -1,0 +1,491 @@
+package regex
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// ErrUnsupported is in the errors of patterns that PCRE2 accepts and this
+// package does not: they are refused, not read differently.
+var ErrUnsupported = errors.New("not supported")
+
+const (
+	maxGroups  = 99     // Postfix: as many as a result can name
+	maxRepeat  = 65535  // PCRE2
+	maxNesting = 250    // PCRE2
+	maxPattern = 65_536 // octets
+)
+
+// Perl compiles a pattern of PCRE2, in octets.
+func Perl(pattern string, f Flags) (*Regexp, error) {
+	if len(pattern) > maxPattern {
+		return nil, errTooLarge
+	}
+	p := &perl{text: pattern, flags: f, names: map[string]int{}}
+	tree, err := p.alternatives()
+	if err == nil && p.i < len(p.text) {
+		err = errors.New("unmatched closing parenthesis")
+	}
+	if err == nil {
+		err = p.checkGroups()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("error in regex at offset %d: %w", p.i, err)
+	}
+	prog, err := compile(tree, p.groups)
+	if err != nil {
+		return nil, err
+	}
+	if f&Anchored != 0 {
+		prog.start = true
+	}
+	if prog.start {
+		prog.first = nil // there is nothing to look for
+	}
+	return &Regexp{groups: p.groups, prog: prog}, nil
+}
+
+// perl is the parser. Flags change inside groups.
+type perl struct {
+	text   string
+	i      int
+	flags  Flags
+	groups int
+	depth  int
+	names  map[string]int
+	refs   []int // groups that are referred to
+	quoted bool  // between \Q and \E
+}
+
+func (p *perl) has(f Flags) bool { return p.flags&f != 0 }
+func (p *perl) more() bool       { return p.i < len(p.text) }
+func (p *perl) peek() byte {
+	if !p.more() {
+		return 0
+	}
+	return p.text[p.i]
+}
+
+func (p *perl) accept(s string) bool {
+	if strings.HasPrefix(p.text[p.i:], s) {
+		p.i += len(s)
+		return true
+	}
+	return false
+}
+
+func (p *perl) checkGroups() error {
+	for _, n := range p.refs {
+		if n < 1 || n > p.groups {
+			return errors.New("reference to non-existent subpattern")
+		}
+	}
+	return nil
+}
+
+func unsupported(what string) error { return fmt.Errorf("%s: %w", what, ErrUnsupported) }
+
+// alternatives parses up to the end or a closing parenthesis.
+func (p *perl) alternatives() (*node, error) {
+	if p.depth++; p.depth > maxNesting {
+		return nil, errors.New("parentheses are too deeply nested")
+	}
+	defer func() { p.depth-- }()
+	var list []*node
+	for {
+		n, err := p.sequence()
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, n)
+		if !p.accept("|") {
+			return alternate(list), nil
+		}
+	}
+}
+
+func (p *perl) sequence() (*node, error) {
+	var list []*node
+	for {
+		if p.has(Extended) && !p.quoted {
+			p.skipSpace()
+		}
+		if !p.more() || !p.quoted && (p.peek() == '|' || p.peek() == ')') {
+			return concat(list), nil
+		}
+		n, err := p.atom()
+		if err != nil {
+			return nil, err
+		}
+		if n == nil {
+			continue
+		}
+		if n, err = p.quantified(n); err != nil {
+			return nil, err
+		}
+		list = append(list, n)
+	}
+}
+
+// skipSpace passes over white space and comments of an extended pattern.
+func (p *perl) skipSpace() {
+	for p.more() {
+		switch c := p.peek(); {
+		case c == ' ' || c >= '\t' && c <= '\r':
+			p.i++
+		case c == '#':
+			end := strings.IndexByte(p.text[p.i:], '\n')
+			if end < 0 {
+				p.i = len(p.text)
+				return
+			}
+			p.i += end + 1
+		default:
+			return
+		}
+	}
+}
+
+// quantified applies the quantifiers that follow n.
+func (p *perl) quantified(n *node) (*node, error) {
+	for !p.quoted {
+		if p.has(Extended) {
+			p.skipSpace()
+		}
+		lo, hi, ok, err := p.quantifier()
+		if err != nil || !ok {
+			return n, err
+		}
+		switch n.kind {
+		case kBegin, kEnd, kEndLine, kBeginML, kEndML, kWord, kNotWord, kKeep:
+			// PCRE2: an assertion may be repeated; more than once is the same as once.
+			lo, hi = min(lo, 1), 1
+		case kLook:
+			lo, hi = min(lo, 1), 1
+		}
+		r := &node{kind: kRepeat, sub: []*node{n}, min: lo, max: hi, lazy: p.has(Ungreedy)}
+		switch {
+		case p.accept("?"):
+			r.lazy = !r.lazy
+		case p.accept("+"):
+			r.possess = true
+		}
+		if p.peekQuantifier() {
+			return nil, errors.New("quantifier does not follow a repeatable item")
+		}
+		n = r
+	}
+	return n, nil
+}
+
+func (p *perl) peekQuantifier() bool {
+	save := p.i
+	_, _, ok, _ := p.quantifier()
+	p.i = save
+	return ok
+}
+
+func (p *perl) quantifier() (lo, hi int, ok bool, err error) {
+	switch p.peek() {
+	case '*':
+		p.i++
+		return 0, unlimited, true, nil
+	case '+':
+		p.i++
+		return 1, unlimited, true, nil
+	case '?':
+		p.i++
+		return 0, 1, true, nil
+	case '{':
+		return p.braces()
+	}
+	return 0, 0, false, nil
+}
+
+// braces parses {n}, {n,} and {n,m}; other text is literal (PCRE2 10.42 and
+// before: also {,m}).
+func (p *perl) braces() (lo, hi int, ok bool, err error) {
+	end := strings.IndexByte(p.text[p.i:], '}')
+	if end < 0 {
+		return 0, 0, false, nil
+	}
+	first, second, comma := strings.Cut(p.text[p.i+1:p.i+end], ",")
+	if !digits(first) || comma && second != "" && !digits(second) {
+		return 0, 0, false, nil
+	}
+	lo, err1 := strconv.Atoi(first)
+	hi = lo
+	var err2 error
+	if comma {
+		if hi = unlimited; second != "" {
+			hi, err2 = strconv.Atoi(second)
+		}
+	}
+	if err1 != nil || err2 != nil || lo > maxRepeat || hi > maxRepeat {
+		return 0, 0, false, errors.New("number too big in {} quantifier")
+	}
+	if hi != unlimited && hi < lo {
+		return 0, 0, false, errors.New("numbers out of order in {} quantifier")
+	}
+	p.i += end + 1
+	return lo, hi, true, nil
+}
+
+func digits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return s != ""
+}
+
+// literal is one octet, or its two cases.
+func (p *perl) literal(c byte) *node {
+	n := &node{kind: kSet}
+	n.set.add(c)
+	if p.has(IgnoreCase) {
+		n.set.fold()
+	}
+	return n
+}
+
+func (p *perl) atom() (*node, error) {
+	if p.quoted {
+		if p.accept(`\E`) {
+			p.quoted = false
+			return nil, nil
+		}
+		p.i++
+		return p.literal(p.text[p.i-1]), nil
+	}
+	c := p.text[p.i]
+	p.i++
+	switch c {
+	case '(':
+		return p.group()
+	case '[':
+		return p.class()
+	case '.':
+		n := &node{kind: kSet}
+		if !p.has(DotAll) {
+			n.set.add('\n')
+		}
+		n.set = n.set.inverse()
+		return n, nil
+	case '^':
+		if p.has(Multiline) {
+			return &node{kind: kBeginML}, nil
+		}
+		return &node{kind: kBegin}, nil
+	case '$':
+		switch {
+		case p.has(Multiline):
+			return &node{kind: kEndML}, nil
+		case p.has(DollarEnd):
+			return &node{kind: kEnd}, nil
+		}
+		return &node{kind: kEndLine}, nil
+	case '\\':
+		return p.escape()
+	case '*', '+', '?':
+		return nil, errors.New("quantifier does not follow a repeatable item")
+	}
+	return p.literal(c), nil
+}
+
+// group parses after an opening parenthesis.
+func (p *perl) group() (*node, error) {
+	if p.peek() == '*' {
+		return nil, unsupported("(*VERB)")
+	}
+	if !p.accept("?") {
+		return p.capture("")
+	}
+	switch {
+	case p.accept("#"):
+		end := strings.IndexByte(p.text[p.i:], ')')
+		if end < 0 {
+			return nil, errors.New("missing ) after (?# comment")
+		}
+		p.i += end + 1
+		return nil, nil
+	case p.accept(":"):
+		return p.inside(func(n *node) *node { return n })
+	case p.accept(">"):
+		return p.inside(func(n *node) *node { return &node{kind: kAtomic, sub: []*node{n}} })
+	case p.accept("="):
+		return p.lookAround(false, false)
+	case p.accept("!"):
+		return p.lookAround(true, false)
+	case p.accept("<="):
+		return p.lookAround(false, true)
+	case p.accept("<!"):
+		return p.lookAround(true, true)
+	case p.accept("P<"), p.accept("<"):
+		return p.named('>')
+	case p.accept("'"):
+		return p.named('\'')
+	case p.accept("P="):
+		name, err := p.until(')')
+		if err != nil {
+			return nil, err
+		}
+		return p.backrefTo(name)
+	case p.accept("("):
+		return p.conditional()
+	case p.accept("|"):
+		return nil, unsupported("branch reset (?|")
+	case p.accept("R"), p.accept("&"), p.accept("P>"), p.more() && (digits(p.text[p.i:p.i+1]) || p.peek() == '+'):
+		return nil, unsupported("recursion")
+	case p.accept("C"):
+		return nil, unsupported("callout")
+	}
+	return p.options()
+}
+
+// inside parses the rest of a group and gives its flags back.
+func (p *perl) inside(wrap func(*node) *node) (*node, error) {
+	flags := p.flags
+	n, err := p.alternatives()
+	p.flags = flags
+	if err != nil {
+		return nil, err
+	}
+	if !p.accept(")") {
+		return nil, errors.New("missing closing parenthesis")
+	}
+	return wrap(n), nil
+}
+
+func (p *perl) capture(name string) (*node, error) {
+	if p.groups >= maxGroups {
+		return nil, fmt.Errorf("more than %d groups", maxGroups)
+	}
+	p.groups++
+	number := p.groups
+	if name != "" {
+		if _, twice := p.names[name]; twice {
+			return nil, errors.New("two named subpatterns have the same name")
+		}
+		p.names[name] = number
+	}
+	return p.inside(func(n *node) *node { return &node{kind: kGroup, n: number, sub: []*node{n}} })
+}
+
+func (p *perl) lookAround(negate, behind bool) (*node, error) {
+	return p.inside(func(n *node) *node {
+		return &node{kind: kLook, negate: negate, behind: behind, sub: []*node{n}}
+	})
+}
+
+// until takes the text up to the octet end.
+func (p *perl) until(end byte) (string, error) {
+	n := strings.IndexByte(p.text[p.i:], end)
+	if n < 0 {
+		return "", errors.New("syntax error in subpattern name (missing terminator?)")
+	}
+	name := p.text[p.i : p.i+n]
+	p.i += n + 1
+	return name, nil
+}
+
+func (p *perl) named(end byte) (*node, error) {
+	name, err := p.until(end)
+	if err != nil {
+		return nil, err
+	}
+	if name == "" || digits(name[:1]) || len(name) > 32 {
+		return nil, errors.New("subpattern name expected")
+	}
+	for i := range len(name) {
+		if !isWord(name[i]) {
+			return nil, errors.New("syntax error in subpattern name")
+		}
+	}
+	return p.capture(name)
+}
+
+func (p *perl) backrefTo(name string) (*node, error) {
+	n, ok := p.names[name]
+	if !ok {
+		return nil, errors.New("reference to non-existent subpattern")
+	}
+	return &node{kind: kBackref, n: n, icase: p.has(IgnoreCase)}, nil
+}
+
+// conditional parses (?(1)yes|no) and (?(<name>)yes|no).
+func (p *perl) conditional() (*node, error) {
+	what, err := p.until(')')
+	if err != nil {
+		return nil, err
+	}
+	number, err := strconv.Atoi(what)
+	if err != nil {
+		name := strings.TrimSuffix(strings.TrimPrefix(strings.Trim(what, "'"), "<"), ">")
+		n, ok := p.names[name]
+		if !ok {
+			return nil, unsupported("condition (" + what + ")")
+		}
+		number = n
+	}
+	p.refs = append(p.refs, number)
+	n, err := p.inside(func(n *node) *node { return n })
+	if err != nil {
+		return nil, err
+	}
+	yes, no := n, &node{kind: kEmpty}
+	if n.kind == kAlt {
+		if len(n.sub) > 2 {
+			return nil, errors.New("conditional subpattern contains more than two branches")
+		}
+		yes, no = n.sub[0], n.sub[1]
+	}
+	return &node{kind: kCond, n: number, sub: []*node{yes, no}}, nil
+}
+
+// options parses (?flags) and (?flags:…).
+func (p *perl) options() (*node, error) {
+	flags, on := p.flags, true
+	for p.more() {
+		c := p.text[p.i]
+		p.i++
+		var f Flags
+		switch c {
+		case 'i':
+			f = IgnoreCase
+		case 'm':
+			f = Multiline
+		case 's':
+			f = DotAll
+		case 'x':
+			f = Extended
+		case 'U':
+			f = Ungreedy
+		case '-':
+			on = false
+			continue
+		case ')':
+			p.flags = flags
+			return nil, nil
+		case ':':
+			old := p.flags
+			p.flags = flags
+			n, err := p.inside(func(n *node) *node { return n })
+			p.flags = old
+			return n, err
+		case 'J', 'n', '^':
+			return nil, unsupported("option " + string(c))
+		default:
+			return nil, errors.New("unrecognized character after (? or (?-")
+		}
+		if on {
+			flags |= f
+		} else {
+			flags &^= f
+		}
+	}
+	return nil, errors.New("missing closing parenthesis")
+}
