@@ -126,16 +126,27 @@ func (m *Masker) LogLines(log string, skip ...string) []string {
 	var lines []string
 	for _, p := range programs {
 		sortDeliveries(group[p])
+		if strings.HasSuffix(p, "/qmgr") {
+			sortByMessage(group[p])
+		}
 		lines = append(lines, group[p]...)
 	}
 	return lines
 }
 
-var delivery = regexp.MustCompile(`: QID\d+: to=<`)
+var (
+	delivery = regexp.MustCompile(`: QID\d+: (?:to=|passing )<`)
+	lineID   = regexp.MustCompile(`: QID(\d+): `)
+)
 
-// sortDeliveries sorts each run of delivery lines: deliveries of one message
-// run side by side and end in any order.
+// sortDeliveries puts the lines of each message together, where a program
+// handles several at the same time, and sorts each run of delivery lines:
+// deliveries of one message run side by side and end in any order.
 func sortDeliveries(lines []string) {
+	if len(lines) == 0 || strings.Contains(lines[0], "/smtpd: ") || strings.Contains(lines[0], "/postsuper: ") {
+		return
+	}
+	sort.SliceStable(lines, func(a, b int) bool { return idNumber(lines[a]) < idNumber(lines[b]) })
 	for start := 0; start < len(lines); start++ {
 		end := start
 		for end < len(lines) && delivery.MatchString(lines[end]) {
@@ -144,6 +155,21 @@ func sortDeliveries(lines []string) {
 		sort.Strings(lines[start:end])
 		start = max(start, end-1)
 	}
+}
+
+var messageID = regexp.MustCompile(`: QID(\d+): `)
+
+// sortByMessage puts the lines of each message together: the queue manager works
+// on several at once, and which is done first is chance.
+func sortByMessage(lines []string) {
+	number := func(line string) int {
+		n := 0
+		if m := messageID.FindStringSubmatch(line); m != nil {
+			n, _ = strconv.Atoi(m[1])
+		}
+		return n
+	}
+	sort.SliceStable(lines, func(a, b int) bool { return number(lines[a]) < number(lines[b]) })
 }
 
 func containsSuffix(list []string, program string) bool {
@@ -157,3 +183,13 @@ func containsSuffix(list []string, program string) bool {
 
 // IDs returns the queue ids that the log names, each with its mask.
 func (m *Masker) IDs() map[string]string { return m.ids }
+
+// idNumber is the number of the masked id that a line is about, 0 for none.
+func idNumber(line string) int {
+	m := lineID.FindStringSubmatch(line)
+	if m == nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(m[1])
+	return n
+}

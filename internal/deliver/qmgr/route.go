@@ -26,6 +26,10 @@ type route struct {
 // routes finds out where the recipients that were read last go, and groups them.
 // Postfix: recipients of one delivery are sorted by domain and name.
 func (m *manager) routes(ctx context.Context, msg *message) []schedule.Target {
+	if msg.env.Redirect != "" && len(msg.env.Recipients) > 1 {
+		// One recipient stands for all of the message; the others go with it.
+		msg.env.Recipients, msg.env.Next = msg.env.Recipients[:1], 0
+	}
 	if len(msg.env.Recipients) == 1 {
 		r := m.route(ctx, msg, &msg.env.Recipients[0])
 		return []schedule.Target{{Transport: r.transport, Nexthop: r.nexthop, Destination: r.destination, Recipients: []any{r.rcpt}}}
@@ -97,10 +101,6 @@ func (m *manager) destination(r route, addr string) string {
 
 func (m *manager) resolve(ctx context.Context, msg *message, rcpt *delivery.Recipient) route {
 	env := msg.env
-	if env.Redirect != "" {
-		rcpt.Address = env.Redirect
-		rcpt.OrigAddr = ""
-	}
 	ask := m.rewrite.Resolve
 	if msg.probe {
 		ask = m.rewrite.Verify
@@ -110,6 +110,12 @@ func (m *manager) resolve(ctx context.Context, msg *message, rcpt *delivery.Reci
 	filter := env.Filter != "" && env.TraceFlags&delivery.VerifyFlags == 0
 	limited, cancel := context.WithTimeout(ctx, m.cfg.IPCTimeout)
 	defer cancel()
+	if env.Redirect != "" {
+		if rcpt.Address, err = m.rewrite.Rewrite(limited, rewrite.Local, env.Redirect); err != nil {
+			m.env.Log.Warningf("%s: %v", msg.id, err)
+			return route{transport: retryTransport, nexthop: "4.3.0 address resolver failure"}
+		}
+	}
 	if filter && m.cfg.FilterNexthop == "" || !filter {
 		res, err = ask(limited, env.Sender, rcpt.Address)
 	}
