@@ -180,7 +180,7 @@ func (t *transaction) notify(value string) {
 // otherRecord takes a record that has nothing to do with recipients.
 func (t *transaction) otherRecord(typ, mapped record.Type, data, value []byte) {
 	switch mapped {
-	case record.Size, record.CTime, record.RRTo, record.ErrTo, record.Killed, record.Redirect, record.Delay:
+	case record.Size, record.CTime, record.RRTo, record.ErrTo, record.Killed, record.Delay:
 		return // our own, or not from clients
 	case record.Time:
 		t.arrivalRecord(data)
