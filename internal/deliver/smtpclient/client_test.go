@@ -211,7 +211,7 @@ S: 503 5.5.1 no recipients
 C: RSET
 S: 250 2.0.0 Ok
 C: QUIT`,
-		want: []string{"ID: to=<b@b.example>, " + sent + "dsn=5.1.1, status=SOFTBOUNCE (host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no (in reply to RCPT TO command))"},
+		want: []string{"ID: to=<b@b.example>, " + sent + "dsn=4.1.1, status=SOFTBOUNCE (host 127.0.0.1[127.0.0.1] said: 550 5.1.1 no (in reply to RCPT TO command))"},
 		todo: "b@b.example",
 	},
 	{
