@@ -4,6 +4,7 @@
 //	go test ./test/oracle             Postern, against what is written
 //	go test ./test/oracle -oracle     both
 //	go test ./test/oracle -update     Postfix writes what is expected
+//	go test ./test/oracle -accept     where Postern differs on purpose, it writes that
 //
 // An archive begins with a script, a command a line; its sections are the
 // configuration, what is sent and what is expected. See script.go.
@@ -23,6 +24,7 @@ import (
 
 var (
 	update = flag.Bool("update", false, "let the real Postfix write what is expected")
+	accept = flag.Bool("accept", false, "keep where Postern differs, as a section NAME.postern; say why in the archive and in docs/compatibility.md")
 	real   = flag.Bool("oracle", false, "play the archives against the real Postfix, too")
 )
 
@@ -47,7 +49,7 @@ func TestOracle(t *testing.T) {
 				t.Run("postfix", func(t *testing.T) { oracle(t, file, archive) })
 			}
 			if !*update {
-				t.Run("postern", func(t *testing.T) { compare(t, archive, harness.Postern) })
+				t.Run("postern", func(t *testing.T) { compare(t, file, archive, harness.Postern) })
 			}
 		})
 	}
@@ -60,7 +62,7 @@ func oracle(t *testing.T, file string, archive *txtar.Archive) {
 		t.Skip("the behaviour is newer than the packaged Postfix")
 	}
 	if !*update {
-		compare(t, archive, harness.Postfix)
+		compare(t, file, archive, harness.Postfix)
 		return
 	}
 	result := play(t, archive, harness.Postfix)
@@ -74,7 +76,8 @@ func oracle(t *testing.T, file string, archive *txtar.Archive) {
 
 // compare plays the archive against s and compares every observed section with
 // the one that is expected: "NAME.postern" goes before NAME for Postern.
-func compare(t *testing.T, archive *txtar.Archive, s harness.System) {
+func compare(t *testing.T, file string, archive *txtar.Archive, s harness.System) {
+	differs := false
 	for _, f := range play(t, archive, s) {
 		want, ok := section(archive, f.Name+"."+s.Name)
 		if !ok {
@@ -82,6 +85,13 @@ func compare(t *testing.T, archive *txtar.Archive, s harness.System) {
 		}
 		if got := string(f.Data); got != string(want) {
 			t.Errorf("%s: section %s differs\n%s", s.Name, f.Name, diff(string(want), got))
+			set(archive, f.Name+"."+s.Name, f.Data)
+			differs = true
+		}
+	}
+	if differs && *accept && s == harness.Postern {
+		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 }
