@@ -79,14 +79,6 @@ func (r *reloading) open() (Table, fileID, error) {
 	return t, idOf(&st), nil
 }
 
-// errno takes the system's error out of a path error that would repeat the path.
-func errno(err error) error {
-	if pe, ok := err.(*os.PathError); ok {
-		return pe.Err
-	}
-	return err
-}
-
 // fresh returns the table of the file as it is now.
 func (r *reloading) fresh() Table {
 	v := r.current.Load()

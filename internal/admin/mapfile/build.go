@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
+	"postern/internal/base/sys"
 	"postern/internal/table"
 	"postern/internal/table/source"
 )
@@ -30,7 +31,7 @@ func (r *run) build(ctx context.Context, spec string) error {
 	if !r.incremental {
 		f, err := os.Open(name)
 		if err != nil {
-			return fmt.Errorf("open %s: %w", name, errno(err))
+			return fmt.Errorf("open %s: %w", name, sys.LibC(err))
 		}
 		defer f.Close()
 		if restore, err = r.like(f, &opener); err != nil {
@@ -43,14 +44,6 @@ func (r *run) build(ctx context.Context, spec string) error {
 }
 
 const defaultPerm = 0o644
-
-func errno(err error) error {
-	var e syscall.Errno
-	if errors.As(err, &e) {
-		return e
-	}
-	return err
-}
 
 // like takes the permissions of the source on, and its owner's rights if root
 // builds the table of somebody else. restore undoes the latter.

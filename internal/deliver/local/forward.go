@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -132,17 +131,4 @@ func checkText(f *os.File, what string, uid int, owned bool) error {
 		return unsafeFile(fmt.Sprintf("%s %s is world writable", what, f.Name()))
 	}
 	return nil
-}
-
-// errorText is the last, the system's, part of an error.
-func errorText(err error) string {
-	var e *os.PathError
-	if errors.As(err, &e) {
-		err = e.Err
-	}
-	text := err.Error()
-	if text == "" {
-		return text
-	}
-	return strings.ToUpper(text[:1]) + text[1:]
 }

@@ -29,7 +29,7 @@ func (s state) include(path string) bool {
 			if errors.Is(err, os.ErrNotExist) {
 				what = "unable to lookup :include: file "
 			}
-			bad = unsafeFile(what + path + ": " + errorText(err))
+			bad = unsafeFile(what + path + ": " + sys.Strerror(err))
 		}
 		s.req.Log.Warningf("%s", bad)
 		return s.misconfigured()

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 
+	"postern/internal/base/sys"
 	"postern/internal/mail/dsn"
 )
 
@@ -55,8 +56,7 @@ func isBindError(err error) bool {
 func errorText(err error) string {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
-		text := errno.Error()
-		return strings.ToUpper(text[:1]) + text[1:]
+		return sys.Strerror(errno)
 	}
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() {

@@ -20,6 +20,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"postern/internal/base/sys"
 )
 
 // A Config says which server is asked and how.
@@ -245,8 +247,7 @@ func cause(err error) string {
 	var errno syscall.Errno
 	switch {
 	case errors.As(err, &errno):
-		s := errno.Error()
-		return strings.ToUpper(s[:1]) + s[1:]
+		return sys.Strerror(errno)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "Connection timed out"
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
