@@ -112,7 +112,7 @@ func (i *Instance) queueDirs() {
 	}
 	make("queue", 0o755, 0, 0)
 	make("queue/pid", 0o755, 0, 0)
-	for _, name := range []string{"incoming", "active", "deferred", "hold", "corrupt", "saved", "bounce", "defer", "trace", "flush", "private"} {
+	for _, name := range []string{"incoming", "active", "deferred", "hold", "corrupt", "saved", "bounce", "defer", "trace", "flush", "spare", "private"} {
 		make("queue/"+name, 0o700, uidPostfix, 0)
 	}
 	make("queue/maildrop", 0o730, uidPostfix, gidPostdrop)

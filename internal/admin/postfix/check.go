@@ -38,6 +38,7 @@ var directories = [...]directory{
 	{"private", false, false, 0o700},
 	{"public", false, true, 0o710},
 	{"saved", false, false, 0o700},
+	{"spare", false, false, 0o700}, // not Postfix's: files to be used again
 	{"trace", false, false, 0o700},
 }
 
