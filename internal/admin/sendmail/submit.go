@@ -1,16 +1,13 @@
 package sendmail
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
-	"io"
-	"os/exec"
 	"strings"
 
 	"postern/internal/admin/command"
-	"postern/internal/ipc/attr"
 	"postern/internal/ipc/postdrop"
+	"postern/internal/ipc/submit"
 	"postern/internal/mail/address"
 	"postern/internal/mail/record"
 )
@@ -42,15 +39,15 @@ func (s *sendmail) submit() error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", s.who(sender), err)
 	}
-	defer d.abandon()
-	m := &draft{sendmail: s, sender: sender, w: record.NewWriter(d.in)}
+	defer d.Close()
+	m := &draft{sendmail: s, sender: sender, w: d.W}
 	if err := m.write(); err != nil {
 		if m.w.Err() == nil {
 			return fmt.Errorf("%s: %w", s.who(sender), err)
 		}
 		// postdrop has stopped reading: its answer says why.
 	}
-	if err := d.finish(m.w); err != nil {
+	if err := finish(d); err != nil {
 		return fmt.Errorf("%s: %w", s.who(sender), err)
 	}
 	if s.traceFlags() != 0 {
@@ -195,59 +192,20 @@ func (m *draft) probe() {
 	}
 }
 
-// A child is postdrop at work.
-type child struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *attr.Codec
+// startPostdrop runs the program that may write to the queue.
+func (s *sendmail) startPostdrop() (*submit.Child, error) {
+	cmd := s.child(s.Common.CommandDirectory, "postdrop", "-r")
+	cmd.Stderr = s.Err
+	return submit.Start(cmd)
 }
 
-func (s *sendmail) startPostdrop() (*child, error) {
-	d := &child{cmd: s.child(s.Common.CommandDirectory, "postdrop", "-r")}
-	d.cmd.Stderr = s.Err
-	in, err := d.cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	out, err := d.cmd.StdoutPipe()
-	if err != nil {
-		return nil, err
-	}
-	d.in, d.out = in, attr.NewReader(bufio.NewReader(out))
-	if err := d.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("unable to execute %s: %w", strings.Join(d.cmd.Args, " "), err)
-	}
-	var start postdrop.Start
-	if err := d.out.Do(&start); err != nil {
-		d.abandon()
-		return nil, fmt.Errorf("unable to start %s: %w", d.cmd.Path, err)
-	}
-	return d, nil
-}
-
-// abandon makes postdrop give the message up, unless it was finished.
-func (d *child) abandon() {
-	if d.cmd.ProcessState != nil {
-		return
-	}
-	d.in.Close()
-	d.cmd.Wait()
-}
-
-// finish waits for postdrop's answer. Only a status of zero means that the
-// message is safe.
-func (d *child) finish(w *record.Writer) error {
-	var result postdrop.Result
-	err := d.out.Do(&result)
-	d.abandon()
-	if err != nil {
-		if w.Err() != nil {
-			err = w.Err()
-		}
-		return fmt.Errorf("error writing queue file: %w", err)
-	}
+// finish waits for postdrop's answer.
+func finish(d *submit.Child) error {
+	result, err := d.Finish()
 	switch s := result.Status; {
-	case s == 0 && w.Err() == nil:
+	case err != nil:
+		return fmt.Errorf("error writing queue file: %w", err)
+	case s == 0:
 		return nil
 	case result.Reason != "":
 		return errors.New(result.Reason)
