@@ -36,7 +36,7 @@ func (s *session) bdat(arg string) outcome {
 // idPrefix starts a warning about a message.
 func (s *session) idPrefix() string {
 	if s.queueID() == "" {
-		return ""
+		return "NOQUEUE: "
 	}
 	return s.queueID() + ": "
 }

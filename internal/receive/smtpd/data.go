@@ -72,7 +72,7 @@ type content struct {
 
 // beginContent writes the marker and our Received: field.
 func (s *session) beginContent() *content {
-	w := s.tx.queue.W
+	w := s.tx.queue.Records()
 	s.effectRecords(w)
 	w.PutString(record.Mesg, "")
 	s.received(w)
@@ -152,18 +152,26 @@ func (s *session) endContent(size string) outcome {
 	if status == 0 {
 		status, reason = s.finish()
 	}
-	id := s.queueID()
-	s.reset()
 	if status == 0 {
+		id := s.queueID()
+		s.reset()
 		s.errors, s.junk = 0, 0
 		return say(ok(250, "2.0.0", "Ok: "+size+"queued as "+id))
 	}
-	return say(s.failure(id, status, reason))
+	r := s.failure(status, reason)
+	s.reset()
+	return say(r)
+}
+
+// bareLF refuses what has a bare newline in it.
+func (s *session) bareLF() smtp.Reply {
+	s.log.Event(s.action("reject", "bare <LF> received"))
+	return ok(s.conf.ForbidBareNewlineCode, "5.5.2", s.common.MyHostname+" Error: bare <LF> received")
 }
 
 // finish ends the record stream and waits for cleanup's word.
 func (s *session) finish() (cleanup.Status, string) {
-	w := s.tx.queue.W
+	w := s.tx.queue.Records()
 	w.PutString(record.Xtra, "")
 	s.effectRecords(w)
 	for _, bcc := range s.subject.Effects.Bcc {
@@ -180,11 +188,13 @@ func (s *session) finish() (cleanup.Status, string) {
 }
 
 // failure is the reply to a message that was not taken.
-func (s *session) failure(id string, status cleanup.Status, reason string) smtp.Reply {
+func (s *session) failure(status cleanup.Status, reason string) smtp.Reply {
 	if status == cleanup.StatusBareLF {
-		r := ok(s.conf.ForbidBareNewlineCode, "5.5.2", "Error: bare <LF> received")
-		s.log.Event(s.action("reject", "bare <LF> received", id))
-		return r
+		s.end = true
+		return s.bareLF()
+	}
+	if status == cleanup.StatusSize {
+		s.log.Warningf("%squeue file size limit exceeded", s.idPrefix())
 	}
 	if r, isReply := smtp.ParseReply(reason); isReply && r.Code >= 400 {
 		return r

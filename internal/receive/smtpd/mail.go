@@ -15,6 +15,8 @@ func (s *session) mail(arg string) outcome {
 		return say(ok(503, "5.5.1", "Error: send HELO/EHLO first"))
 	case s.tx != nil:
 		return say(ok(503, "5.5.1", "Error: nested MAIL command"))
+	case s.bdatFailed:
+		return say(ok(503, "5.5.1", "Error: MAIL after BDAT"))
 	case len(arg) < 5 || !equalFold(arg[:5], "FROM:") || strings.Trim(arg[5:], " \t") == "":
 		return say(ok(501, "5.5.4", "Syntax: MAIL FROM:<address>"))
 	}

@@ -2,7 +2,6 @@ package smtpd
 
 import (
 	"context"
-	"fmt"
 	"strconv"
 	"time"
 
@@ -26,6 +25,9 @@ func freeSpace() (int64, error) {
 	return int64(st.Bavail) * st.Bsize, nil
 }
 
+// retFlags are the numbers of RET in records.
+var retFlags = map[string]string{"FULL": "1", "HDRS": "2"}
+
 // openQueue starts the record stream of the message and writes what is known
 // of its origin. The order is Postfix's.
 func (s *session) openQueue() error {
@@ -35,17 +37,13 @@ func (s *session) openQueue() error {
 	} else if s.common.SMTPUTF8Enable {
 		flags |= cleanup.FlagAutoUTF8
 	}
-	q, err := s.cleanup.Open(s.ctx, flags)
+	q, err := s.newQueueFile(flags)
 	if err != nil {
 		return err
 	}
-	if q.QueueID == "" {
-		q.Close()
-		return fmt.Errorf("cleanup cannot create a queue file")
-	}
 	s.tx.queue = q
-	s.subject.QueueID = q.QueueID
-	w := q.W
+	s.subject.QueueID = q.ID()
+	w := q.Records()
 	t := s.tx.arrival
 	w.Printf(record.Time, "%d %d", t.Unix(), t.Nanosecond()/1000)
 	if s.conf.ContentFilter != "" {
@@ -53,7 +51,11 @@ func (s *session) openQueue() error {
 	}
 	ident := s.xf.ident
 	if ident == "" {
-		ident = q.QueueID
+		ident = q.ID()
+	}
+	if s.standAlone {
+		s.dropEnvelope(w)
+		return w.Err()
 	}
 	w.Attr("log_ident", ident)
 	w.Attr("rewrite_context", s.rewriteContext())
@@ -68,7 +70,7 @@ func (s *session) openQueue() error {
 		w.Attr("envelope_id", s.tx.envelopeID)
 	}
 	if s.tx.ret != "" {
-		w.Attr("ret_flags", map[string]string{"FULL": "1", "HDRS": "2"}[s.tx.ret])
+		w.Attr("ret_flags", retFlags[s.tx.ret])
 	}
 	w.PutString(record.Sender, s.tx.sender)
 	s.origin(w)

@@ -28,8 +28,10 @@ type recipient struct {
 // rcpt is RCPT TO (RFC 5321 4.1.1.3).
 func (s *session) rcpt(arg string) outcome {
 	switch {
-	case s.tx == nil || s.bdatFailed || s.tx.bdat != nil:
+	case s.tx == nil:
 		return say(ok(503, "5.5.1", "Error: need MAIL command"))
+	case s.bdatFailed || s.tx.bdat != nil:
+		return say(ok(503, "5.5.1", "Error: RCPT after BDAT"))
 	case len(arg) < 3 || !equalFold(arg[:3], "TO:") || strings.Trim(arg[3:], " \t") == "":
 		return say(ok(501, "5.5.4", "Syntax: RCPT TO:<address>"))
 	}
@@ -92,7 +94,7 @@ func (s *session) addRecipient(r recipient) outcome {
 			return say(ok(451, "4.3.0", "Error: queue file write error"))
 		}
 	}
-	w := s.tx.queue.W
+	w := s.tx.queue.Records()
 	w.Attr("dsn_orig_rcpt", r.orcpt)
 	if r.notify != 0 {
 		w.Attr("notify_flags", strconv.Itoa(r.notify))

@@ -207,8 +207,7 @@ func (s *session) command(line string) {
 		case smtp.NoteBareLF:
 			s.bareSeen = true
 		case smtp.RejectBareLF:
-			s.log.Event(s.action("reject", "bare <LF> received", s.queueID()))
-			s.put(ok(s.conf.ForbidBareNewlineCode, "5.5.2", s.common.MyHostname+" Error: bare <LF> received"))
+			s.put(s.bareLF())
 			s.end = true
 			return
 		}
@@ -314,11 +313,11 @@ func (s *session) dispatch(n int, arg string) {
 		}
 		o = o.next()
 	}
-	if o.failed || !o.silent && !o.Positive() && o.Code != 452 {
+	refused := !o.silent && !o.Positive()
+	tooMany := n == cmdRCPT && o.Code == 452 // Postfix: no error of the client
+	if o.failed || refused && !tooMany {
 		s.errors++
-	} else if !o.silent && o.Code == 452 && n != cmdRCPT {
-		s.errors++
-	} else if (o.silent || o.Positive()) && !o.uncounted {
+	} else if !o.uncounted {
 		s.counts[n].Good++
 	}
 	if c.flags&junk != 0 {
@@ -480,8 +479,10 @@ func (s *session) logLost() {
 }
 
 // action makes the event of a refusal that no restriction made.
-func (s *session) action(what, text, id string) *event.SMTPDAction {
-	return &event.SMTPDAction{QueueID: id, Action: what, Stage: s.where, Client: s.subject.LogClient, Reason: text, Protocol: s.subject.Protocol}
+func (s *session) action(what, text string) *event.SMTPDAction {
+	a := s.subject.Action(what, text)
+	a.Stage = s.where
+	return a
 }
 
 // disconnected logs the end with the counts of commands.

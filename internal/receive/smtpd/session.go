@@ -63,7 +63,7 @@ type transaction struct {
 	recipients []string // accepted ones
 	overshoot  int      // refused because there were too many
 
-	queue *cleanup.Session // nil until the queue file is open
+	queue queueFile // nil until the queue file is open
 
 	bdat   *bdatState
 	status cleanup.Status

@@ -3,7 +3,6 @@ package smtpd
 import (
 	"strings"
 
-	"postern/internal/mail/address"
 	"postern/internal/mail/dsn"
 	"postern/internal/protocol/smtp"
 )
@@ -42,10 +41,8 @@ func (s *session) vrfy(arg string) outcome {
 		}
 		return say(ok(501, "5.5.4", text))
 	}
-	shown := arg
 	if i := len(arg) - len(" SMTPUTF8"); i > 0 && strings.EqualFold(arg[i:], " SMTPUTF8") {
 		arg = strings.TrimRight(arg[:i], " ")
-		shown = arg
 	}
 	addr, valid := s.path(arg, "VRFY", pathVerify)
 	if !valid {
@@ -56,7 +53,7 @@ func (s *session) vrfy(arg string) outcome {
 	if r := s.rules.To(s.ctx, &s.subject); !r.IsZero() {
 		return say(r)
 	}
-	return say(ok(252, "2.0.0", address.Quote822(strings.Trim(shown, "<>"))))
+	return say(ok(252, "2.0.0", arg))
 }
 
 // etrn asks for the queue of a domain to be sent (RFC 1985).

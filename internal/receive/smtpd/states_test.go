@@ -18,11 +18,10 @@ func TestStates(t *testing.T) {
 	}{
 		{"EHLO", "EHLO x\r\n", func(st *state) string { *st = state{}; return "250" }},
 		{"MAIL", "MAIL FROM:<a@b>\r\n", func(st *state) string {
-			if st.mail {
+			if st.mail || st.bad {
 				return "503"
 			}
-			bad := st.bad
-			*st = state{mail: true, bad: bad}
+			*st = state{mail: true}
 			return "250"
 		}},
 		{"RCPT", "RCPT TO:<u@local.example>\r\n", func(st *state) string {

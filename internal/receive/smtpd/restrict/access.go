@@ -226,10 +226,10 @@ func (v *eval) result(it *item, value, key, what, about string) Verdict {
 	case "HOLD", "DISCARD", "FILTER", "REDIRECT", "BCC", "PREPEND":
 		return v.effect(it, upper, text, key, what, about)
 	case "WARN", "INFO":
-		v.env.Log.Event(v.s.action(strings.ToLower(upper), text))
+		v.env.Log.Event(v.s.Action(strings.ToLower(upper), text))
 		return Verdict{}
 	case "HANGUP":
-		v.env.Log.Event(v.s.action("hangup", text))
+		v.env.Log.Event(v.s.Action("hangup", text))
 		v.s.Effects.Hangup = true
 		w := reject(521, "5.7.1", "")
 		w.settled = true
@@ -313,7 +313,7 @@ func (v *eval) effect(it *item, action, text, key, what, about string) Verdict {
 	case "PREPEND":
 		return v.prepend(it, text, key)
 	}
-	v.env.Log.Event(v.s.action(strings.ToLower(action), "<"+what+">: "+about+" "+logged))
+	v.env.Log.Event(v.s.Action(strings.ToLower(action), "<"+what+">: "+about+" "+logged))
 	return Verdict{}
 }
 

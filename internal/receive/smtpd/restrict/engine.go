@@ -301,12 +301,12 @@ func (e *Engine) Refuse(s *Subject, r smtp.Reply) smtp.Reply {
 	if e.env.Common.SoftBounce && r.Code >= 500 {
 		r = reply(r.Code-100, r.Status, r.Text())
 	}
-	e.env.Log.Event(s.action("reject", r.String()))
+	e.env.Log.Event(s.Action("reject", r.String()))
 	return r
 }
 
-// action makes the event of a log line about the subject.
-func (s *Subject) action(what, text string) *event.SMTPDAction {
+// Action makes the event of a log line about the subject.
+func (s *Subject) Action(what, text string) *event.SMTPDAction {
 	a := &event.SMTPDAction{QueueID: s.QueueID, Action: what, Stage: s.Stage, Client: s.LogClient, Reason: text,
 		Protocol: s.Protocol, SASLMethod: s.SASLMethod, SASLUsername: s.SASLUsername, SASLSender: s.SASLSender}
 	if s.HasSender {

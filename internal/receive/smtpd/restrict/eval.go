@@ -131,21 +131,21 @@ func (v *eval) settle(w Verdict, name, arg string) Verdict {
 		if v.env.Common.SoftBounce && w.Reply.Code >= 500 {
 			w.Reply = reply(w.Reply.Code-100, w.Reply.Status, w.Reply.Text())
 		}
-		v.env.Log.Event(v.s.action("reject", w.Reply.String()))
+		v.env.Log.Event(v.s.Action("reject", w.Reply.String()))
 	}
 	return w
 }
 
 // warning logs what would have been refused.
 func (v *eval) warning(w Verdict) Verdict {
-	v.env.Log.Event(v.s.action("reject_warning", w.Reply.String()))
+	v.env.Log.Event(v.s.Action("reject_warning", w.Reply.String()))
 	return Verdict{settled: true}
 }
 
 // logPermitted logs a permit that smtpd_log_access_permit_actions asks for.
 func (v *eval) logPermitted(name string) {
 	if len(v.logPermit) > 0 && (v.logPermit[name] || v.logPermit["static:all"]) {
-		v.env.Log.Event(v.s.action("permit", "action="+name))
+		v.env.Log.Event(v.s.Action("permit", "action="+name))
 	}
 }
 
