@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+
+	"postern/internal/base/sys"
 )
 
 // A Loader reads an open file and returns the table in it. A loader that keeps
@@ -64,7 +66,7 @@ func idOf(st *syscall.Stat_t) fileID {
 func (r *reloading) open() (Table, fileID, error) {
 	f, err := os.Open(r.path)
 	if err != nil {
-		return nil, fileID{}, err
+		return nil, fileID{}, fmt.Errorf("open %s: %w", r.path, sys.LibC(err))
 	}
 	var st syscall.Stat_t
 	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
