@@ -27,7 +27,7 @@ func (s *session) bdat(arg string) outcome {
 	size, final, valid := parseBDAT(arg)
 	if !valid {
 		s.end = true
-		s.log.Warningf("%smalformed BDAT command syntax from %s: BDAT %.100s", s.idPrefix(), s.subject.LogClient, arg)
+		s.log.Warningf("%smalformed BDAT command syntax from %s: %.100s", s.idPrefix(), s.subject.LogClient, strings.TrimSpace("BDAT "+arg))
 		return say(ok(521, "5.5.4", "Syntax: BDAT count [LAST]"))
 	}
 	return s.chunk(size, final)

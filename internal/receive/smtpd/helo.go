@@ -70,9 +70,10 @@ func heloName(arg string) string {
 	return strings.Map(clean, arg)
 }
 
-// ehloNames are the words of smtpd_discard_ehlo_keywords.
-var ehloNames = [...]string{"8bitmime", "auth", "chunking", "dsn", "enhancedstatuscodes", "etrn", "pipelining",
-	"requiretls", "silent-discard", "size", "smtputf8", "starttls", "verp", "vrfy", "xclient", "xforward"}
+// ehloNames are the words of smtpd_discard_ehlo_keywords, in the order of the
+// log line.
+var ehloNames = [...]string{"8bitmime", "pipelining", "size", "vrfy", "etrn", "auth", "verp", "starttls", "xclient",
+	"xforward", "enhancedstatuscodes", "dsn", "smtputf8", "chunking", "requiretls", "silent-discard"}
 
 // ehloWords reads such a list.
 func ehloWords(title, value string) (map[string]bool, error) {
@@ -94,18 +95,25 @@ func ehloWords(title, value string) (map[string]bool, error) {
 // chooseDiscards decides which keywords this client does not see.
 func (s *session) chooseDiscards() {
 	s.discards = s.discard
-	value, found, err := s.discardMaps.Lookup(s.ctx, s.peer.addr)
-	if err != nil || !found {
+	if value, found, err := s.discardMaps.Lookup(s.ctx, s.peer.addr); err == nil && found {
+		words, err := ehloWords(s.discardMaps.Title(), value)
+		if err != nil {
+			s.log.Warningf("%v", err)
+			return
+		}
+		s.discards = words
+	}
+	if s.discards["silent-discard"] {
 		return
 	}
-	words, err := ehloWords(s.discardMaps.Title(), value)
-	if err != nil {
-		s.log.Warningf("%v", err)
-		return
+	var list []string
+	for _, n := range ehloNames {
+		if s.discards[n] {
+			list = append(list, strings.ToUpper(n))
+		}
 	}
-	s.discards = words
-	if !words["silent-discard"] && len(words) > 0 {
-		s.log.Infof("discarding EHLO keywords: %s", strings.ToUpper(value))
+	if len(list) > 0 {
+		s.log.Infof("discarding EHLO keywords: %s", strings.Join(list, " "))
 	}
 }
 

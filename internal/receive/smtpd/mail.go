@@ -105,6 +105,8 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 			// Postfix: taken without SASL too, and of no consequence.
 		case name == "SMTPUTF8" && !has && s.common.SMTPUTF8Enable && s.extended:
 			tx.smtputf8 = true
+		case (name == "RET" || name == "ENVID") && has && s.discards["dsn"]:
+			return ok(501, "5.7.1", "DSN support is disabled")
 		case name == "RET" && has && s.extended:
 			if tx.ret != "" || !strings.EqualFold(value, "HDRS") && !strings.EqualFold(value, "FULL") {
 				return ok(501, "5.5.4", "Bad RET parameter syntax")

@@ -115,6 +115,8 @@ func (s *session) rcptOptions(r *recipient, options string) smtp.Reply {
 	for word := range strings.FieldsSeq(options) {
 		name, value, has := strings.Cut(word, "=")
 		switch name = strings.ToUpper(name); {
+		case (name == "NOTIFY" || name == "ORCPT") && has && s.discards["dsn"]:
+			return ok(501, "5.7.1", "DSN support is disabled")
 		case name == "NOTIFY" && has && s.extended:
 			n, valid := s.parseNotify(value)
 			if !valid || r.notify != 0 {
