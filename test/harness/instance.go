@@ -33,6 +33,10 @@ type Instance struct {
 	Dir    string // "/t/N", in the private root
 	Port   int    // smtp on 127.0.0.1
 
+	// Sessions is how many SMTP sessions the test has held; WaitSettled waits
+	// for their ends in the log.
+	Sessions int
+
 	master *exec.Cmd
 	ended  chan struct{}
 }
@@ -409,7 +413,8 @@ func (i *Instance) WaitSettled() {
 			return false
 		}
 		log := i.Log()
-		if strings.Count(log, "]: connect from ") != strings.Count(log, "]: disconnect from ") {
+		ended := strings.Count(log, "]: disconnect from ")
+		if strings.Count(log, "]: connect from ") != ended || ended < i.Sessions {
 			return false
 		}
 		gone := map[string]bool{}

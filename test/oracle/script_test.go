@@ -132,6 +132,7 @@ func (p *player) sink(args []string) {
 }
 
 func (p *player) dialogue(args []string) {
+	p.i.Sessions++
 	text, err := harness.Dialogue(p.i.Addr(), p.section(args[0]), p.mask)
 	if err != nil {
 		p.t.Errorf("%s: dialogue %s: %v\n%s", p.i.System.Name, args[0], err, text)
