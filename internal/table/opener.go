@@ -134,7 +134,7 @@ func (o *Opener) open(spec string) (Table, error) {
 		return o.Proxy(name, o.Flags)
 	}
 	if !known || t.Open == nil {
-		err = fmt.Errorf("unsupported dictionary type: %s", typeName)
+		err = unsupported(typeName)
 	} else {
 		tab, err = t.Open(name, o)
 	}
@@ -213,4 +213,15 @@ type Builder interface {
 	Put(key, value string) error
 	Commit() error // write, sync, and put in place
 	io.Closer      // gives up what was not committed
+}
+
+// unsupported says that there is no such type, and whether Postfix has it.
+func unsupported(name string) error {
+	switch name {
+	case "ldap", "mysql", "pgsql", "sqlite", "mongodb", "memcache":
+		return fmt.Errorf("unsupported dictionary type: %s (this version has no client for it)", name)
+	case "nis", "nisplus", "netinfo", "dbm", "sdbm":
+		return fmt.Errorf("unsupported dictionary type: %s (obsolete; use lmdb, hash or texthash)", name)
+	}
+	return fmt.Errorf("unsupported dictionary type: %s", name)
 }
