@@ -65,15 +65,21 @@ var workloads = []workload{
 	{"relay", "default_transport = smtp:[127.0.0.1]:@sink@\n", true, "far.example"},
 	{"maildir", `virtual_mailbox_domains = box.example
 virtual_mailbox_base = @DIR@/vmail
-virtual_mailbox_maps = regexp:@DIR@/etc/vmailbox
+virtual_mailbox_maps = texthash:@DIR@/etc/vmailbox
 virtual_uid_maps = static:2200
 virtual_gid_maps = static:2200
 virtual_minimum_uid = 100
 `, false, "box.example"},
 }
 
-const vmailbox = `/^(user[0-9]+)@box\.example$/ $1/
-`
+// vmailbox is the table of the Maildirs.
+func vmailbox() string {
+	var b strings.Builder
+	for n := range users + 1 {
+		fmt.Fprintf(&b, "user%d@box.example user%d/\n", n, n)
+	}
+	return b.String()
+}
 
 const baseMain = `smtpd_client_connection_count_limit = 0
 `
@@ -163,7 +169,7 @@ func start(t *testing.T, c contender, w workload) *harness.Instance {
 		addr := sink.Addr()
 		main = strings.ReplaceAll(main, "@sink@", addr[strings.LastIndexByte(addr, ':')+1:])
 	}
-	i := harness.New(t, c.system, harness.Config{Main: main, Files: map[string]string{"vmailbox": vmailbox}})
+	i := harness.New(t, c.system, harness.Config{Main: main, Files: map[string]string{"vmailbox": vmailbox()}})
 	i.Start()
 	return i
 }
