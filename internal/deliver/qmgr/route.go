@@ -24,7 +24,7 @@ type route struct {
 }
 
 // routes finds out where the recipients that were read last go, and groups them.
-// Postfix: recipients of one delivery are sorted by domain and name.
+// Postfix: recipients of one delivery are sorted by domain and address.
 func (m *manager) routes(ctx context.Context, msg *message) []schedule.Target {
 	if msg.env.Redirect != "" && len(msg.env.Recipients) > 1 {
 		// One recipient stands for all of the message; the others go with it.
@@ -63,12 +63,12 @@ func (m *manager) routes(ctx context.Context, msg *message) []schedule.Target {
 }
 
 func compareAddresses(a, b string) int {
-	userA, hostA := address.Split(a)
-	userB, hostB := address.Split(b)
+	_, hostA := address.Split(a)
+	_, hostB := address.Split(b)
 	if c := strings.Compare(strings.ToLower(hostA), strings.ToLower(hostB)); c != 0 {
 		return c
 	}
-	return strings.Compare(strings.ToLower(userA), strings.ToLower(userB))
+	return strings.Compare(strings.ToLower(a), strings.ToLower(b))
 }
 
 // route finds out where one recipient goes.

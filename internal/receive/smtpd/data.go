@@ -143,6 +143,9 @@ func (s *session) endContent(size string) outcome {
 	s.subject.Size = tx.octets
 	defer func() { s.octets = -1 }()
 	if tx.status == 0 && !s.standAlone {
+		if s.conf.Restrict.EndOfData != "" {
+			tx.queue.Records().Flush() // Postfix: cleanup has seen the header by now
+		}
 		if r := s.rules.DataEnd(s.ctx, &s.subject); !r.IsZero() {
 			s.reset()
 			return say(r)
