@@ -265,6 +265,10 @@ func (s *process) open() error {
 	tables.Log = s.log
 	tables.DefaultType = s.common.DefaultDatabaseType
 	tables.UTF8 = s.common.SMTPUTF8Enable
+	tables.Stale = func(spec string) {
+		s.log.Infof("table %s has changed -- restarting", spec)
+		s.startDrain()
+	}
 	tables.ErrorIsFatal = s.common.DaemonTableOpenErrorIsFatal
 	tables.Proxy = proxymap.Opener(endpoint.New("", "private", s.common.ProxymapServiceName, proxymap.Protocol,
 		endpoint.Times{Timeout: s.common.IPCTimeout, Idle: s.common.IPCIdle}))

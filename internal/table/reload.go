@@ -8,7 +8,7 @@ import (
 	"sync/atomic"
 	"syscall"
 
-	"postern/internal/base/sys"
+	"postern/internal/base/errno"
 )
 
 // A Loader reads an open file and returns the table in it. A loader that keeps
@@ -66,7 +66,7 @@ func idOf(st *syscall.Stat_t) fileID {
 func (r *reloading) open() (Table, fileID, error) {
 	f, err := os.Open(r.path)
 	if err != nil {
-		return nil, fileID{}, fmt.Errorf("open %s: %w", r.path, sys.LibC(err))
+		return nil, fileID{}, fmt.Errorf("open %s: %w", r.path, errno.LibC(err))
 	}
 	var st syscall.Stat_t
 	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {

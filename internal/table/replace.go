@@ -11,7 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"postern/internal/base/sys"
+	"postern/internal/base/errno"
 )
 
 // Replace writes a new file and puts it in the place of path when it is
@@ -52,7 +52,7 @@ func fill(f *os.File, path string, write func(w *bufio.Writer) error) error {
 		err = f.Sync()
 	}
 	if err != nil {
-		return fmt.Errorf("write %s: %w", path, sys.LibC(err))
+		return fmt.Errorf("write %s: %w", path, errno.LibC(err))
 	}
 	return nil
 }
@@ -77,7 +77,7 @@ func createBeside(path string, perm os.FileMode) (*os.File, error) {
 		f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_EXCL, perm)
 		if err == nil || !errors.Is(err, os.ErrExist) || try > 100 {
 			if err != nil {
-				err = fmt.Errorf("create %s: %w", path, sys.LibC(err))
+				err = fmt.Errorf("create %s: %w", path, errno.LibC(err))
 			}
 			return f, err
 		}
@@ -137,7 +137,7 @@ func OpenLocked(path string) (*os.File, error) {
 	for {
 		f, err := os.OpenFile(path, os.O_RDWR, 0)
 		if err != nil {
-			return nil, fmt.Errorf("open database %s: %w", path, sys.LibC(err))
+			return nil, fmt.Errorf("open database %s: %w", path, errno.LibC(err))
 		}
 		if err := LockWrite(f); err != nil {
 			f.Close()

@@ -9,7 +9,7 @@ import (
 	"syscall"
 	"unicode/utf8"
 
-	"postern/internal/base/sys"
+	"postern/internal/base/errno"
 	"postern/internal/table"
 	"postern/internal/table/source"
 )
@@ -31,7 +31,7 @@ func (r *run) build(ctx context.Context, spec string) error {
 	if !r.incremental {
 		f, err := os.Open(name)
 		if err != nil {
-			return fmt.Errorf("open %s: %w", name, sys.LibC(err))
+			return fmt.Errorf("open %s: %w", name, errno.LibC(err))
 		}
 		defer f.Close()
 		if restore, err = r.like(f, &opener); err != nil {

@@ -168,7 +168,8 @@ func (c *Common) addresses(s *Set) {
 }
 
 func (c *Common) tables(s *Set) {
-	s.Str(&c.DefaultDatabaseType, "default_database_type", "lmdb", MinLen(1))
+	// Postfix: hash where Berkeley DB is built in, as in Debian's package.
+	s.Str(&c.DefaultDatabaseType, "default_database_type", "hash", MinLen(1))
 	s.Str(&c.DefaultCacheDBType, "default_cache_db_type", "lmdb", MinLen(1))
 	s.Bool(&c.DaemonTableOpenErrorIsFatal, "daemon_table_open_error_is_fatal", false)
 }

@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"postern/internal/base/errno"
 	"postern/internal/base/sys"
 )
 
@@ -29,7 +30,7 @@ func (s state) include(path string) bool {
 			if errors.Is(err, os.ErrNotExist) {
 				what = "unable to lookup :include: file "
 			}
-			bad = unsafeFile(what + path + ": " + sys.Strerror(err))
+			bad = unsafeFile(what + path + ": " + errno.Text(err))
 		}
 		s.req.Log.Warningf("%s", bad)
 		return s.misconfigured()

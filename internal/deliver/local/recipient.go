@@ -5,7 +5,7 @@ import (
 	"os"
 	"strings"
 
-	"postern/internal/base/sys"
+	"postern/internal/base/errno"
 	"postern/internal/mail/address"
 )
 
@@ -72,7 +72,7 @@ func (s state) checkHome() (done, stop bool) {
 		return false, false
 	}
 	if _, err := os.Stat(u.Home); err != nil {
-		return s.deferred("4.3.0", fmt.Sprintf("cannot access home directory %s: %s", u.Home, sys.Strerror(err))), true
+		return s.deferred("4.3.0", fmt.Sprintf("cannot access home directory %s: %s", u.Home, errno.Text(err))), true
 	}
 	return false, false
 }

@@ -6,7 +6,7 @@ import (
 	"io"
 	"strings"
 
-	"postern/internal/base/sys"
+	"postern/internal/base/errno"
 	"postern/internal/ipc/rewrite"
 	"postern/internal/mail/address"
 )
@@ -48,7 +48,7 @@ func (s state) lines(r io.Reader) (done bool, n int) {
 			return done, n
 		}
 		if err != nil {
-			return s.deferred("4.3.0", "error reading forwarding file: "+sys.Strerror(err)), n
+			return s.deferred("4.3.0", "error reading forwarding file: "+errno.Text(err)), n
 		}
 	}
 	return done, n

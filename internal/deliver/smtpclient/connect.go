@@ -10,7 +10,7 @@ import (
 	"strings"
 	"syscall"
 
-	"postern/internal/base/sys"
+	"postern/internal/base/errno"
 	"postern/internal/mail/dsn"
 )
 
@@ -54,9 +54,9 @@ func isBindError(err error) bool {
 
 // errorText is the system's word for an error, as the C library says it.
 func errorText(err error) string {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
-		return sys.Strerror(errno)
+	var number syscall.Errno
+	if errors.As(err, &number) {
+		return errno.Text(number)
 	}
 	var ne net.Error
 	if errors.As(err, &ne) && ne.Timeout() {

@@ -21,7 +21,7 @@ import (
 	"syscall"
 	"time"
 
-	"postern/internal/base/sys"
+	"postern/internal/base/errno"
 )
 
 // A Config says which server is asked and how.
@@ -244,10 +244,10 @@ func (c *Client) warn(format string, args ...any) {
 
 // cause is an error as Postfix words it: that of the system alone.
 func cause(err error) string {
-	var errno syscall.Errno
+	var number syscall.Errno
 	switch {
-	case errors.As(err, &errno):
-		return sys.Strerror(errno)
+	case errors.As(err, &number):
+		return errno.Text(number)
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "Connection timed out"
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):

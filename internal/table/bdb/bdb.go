@@ -14,7 +14,7 @@ import (
 	"os"
 	"strings"
 
-	"postern/internal/base/sys"
+	"postern/internal/base/errno"
 	"postern/internal/table"
 	"postern/internal/table/pagefile"
 )
@@ -35,7 +35,7 @@ func kind(name string, write table.Encoder) table.Type {
 			t, err := table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) { return load(f, name) })
 			var pe *os.PathError
 			if errors.As(err, &pe) {
-				err = fmt.Errorf("open database %s: %w", pe.Path, sys.LibC(pe.Err))
+				err = fmt.Errorf("open database %s: %w", pe.Path, errno.LibC(pe.Err))
 			}
 			return t, err
 		},

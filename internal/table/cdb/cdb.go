@@ -14,7 +14,7 @@ import (
 	"os"
 	"strings"
 
-	"postern/internal/base/sys"
+	"postern/internal/base/errno"
 	"postern/internal/table"
 	"postern/internal/table/pagefile"
 )
@@ -51,7 +51,7 @@ func open(path string, o *table.Opener) (table.Table, error) {
 	t, err := table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) { return load(f) })
 	var pe *os.PathError
 	if errors.As(err, &pe) {
-		err = fmt.Errorf("open database %s: %w", pe.Path, sys.LibC(pe.Err))
+		err = fmt.Errorf("open database %s: %w", pe.Path, errno.LibC(pe.Err))
 	}
 	return t, err
 }

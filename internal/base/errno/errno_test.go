@@ -1,4 +1,4 @@
-package sys
+package errno
 
 import (
 	"errors"
@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestStrerror(t *testing.T) {
+func TestText(t *testing.T) {
 	tests := []struct {
 		err  error
 		want string
@@ -19,7 +19,7 @@ func TestStrerror(t *testing.T) {
 		{errors.New(""), ""},
 	}
 	for _, tt := range tests {
-		if got := Strerror(tt.err); got != tt.want {
+		if got := Text(tt.err); got != tt.want {
 			t.Errorf("%v: got %q, want %q", tt.err, got, tt.want)
 		}
 	}
