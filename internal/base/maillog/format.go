@@ -35,6 +35,8 @@ type line struct {
 	pid   int
 	text  string
 	event Event
+
+	stands int // for so many lines that were dropped
 }
 
 // message appends what follows the tag: "warning: text".

@@ -177,6 +177,7 @@ type stall struct {
 }
 
 func (s *stall) render(b []byte, l *line) []byte { return append(b, l.text...) }
+func (s *stall) room() int                       { return 0 }
 
 func (s *stall) send(b []byte) error {
 	select {

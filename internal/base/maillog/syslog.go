@@ -76,8 +76,11 @@ func (s *syslog) render(b []byte, l *line) []byte {
 	return l.tagged(b)
 }
 
+// room is 0: RFC 3164 knows one line.
+func (s *syslog) room() int { return 0 }
+
 // NewPostlog returns a sink that sends to the postlog service, whose datagram
-// socket is at path. A datagram is a line as it stands in maillog_file.
+// socket is at path. A datagram is lines as they stand in maillog_file.
 func NewPostlog(path, host string, format Format) *Queue {
 	p := &postlog{socket: socket{path: path, networks: []string{"unixgram"}}, host: host, format: format}
 	return newQueue(p)
@@ -95,6 +98,11 @@ func (p *postlog) render(b []byte, l *line) []byte {
 	}
 	return l.dated(b, p.host)
 }
+
+func (p *postlog) room() int { return postlogRoom }
+
+// postlogRoom is far below what a datagram socket takes at once.
+const postlogRoom = 16 << 10
 
 // A socket is a connection to a log service that is made again when it fails.
 type socket struct {

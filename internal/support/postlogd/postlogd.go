@@ -1,12 +1,14 @@
 // Package postlogd is the log service: it writes the lines that other programs
 // send to the socket public/postlog into the file maillog_file.
 //
-// A datagram is one line, complete with time, host and tag. The file is opened
+// A datagram is one line, complete with time, host and tag, or several with a
+// line feed between them. The file is opened
 // once; "postfix logrotate" renames it and reloads the mail system, and the
 // next process opens a new one.
 package postlogd
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -85,14 +87,17 @@ func (s *Server) Serve(context.Context, net.Conn) error {
 	return errors.New("postlogd serves datagrams only")
 }
 
-// Packet writes one line. The senders are local users that may connect to the
+// Packet writes the lines of a datagram. The senders are local users that may connect to the
 // socket: what they send is made printable here once more.
 func (s *Server) Packet(_ context.Context, b []byte) {
 	if s.file == nil {
 		s.env.Log.Warningf("log line without a maillog_file: %s", b)
 		return
 	}
-	s.line = append(maillog.AppendPrintable(s.line[:0], b), '\n')
+	s.line = s.line[:0]
+	for line := range bytes.SplitSeq(bytes.TrimSuffix(b, []byte{'\n'}), []byte{'\n'}) {
+		s.line = append(maillog.AppendPrintable(s.line, line), '\n')
+	}
 	if _, err := s.file.Write(s.line); err != nil {
 		fmt.Fprintf(os.Stderr, "postlogd: write %s: %v\n", s.file.Name(), err)
 	}

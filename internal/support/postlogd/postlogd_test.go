@@ -20,9 +20,9 @@ func TestPacket(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.Packet(context.Background(), []byte("one line"))
-	s.Packet(context.Background(), []byte("another\nline\x00"))
+	s.Packet(context.Background(), []byte("another\nline\x00\n"))
 	b, err := os.ReadFile(path)
-	if want := "one line\nanother?line?\n"; err != nil || string(b) != want {
+	if want := "one line\nanother\nline?\n"; err != nil || string(b) != want {
 		t.Errorf("got %q, %v, want %q", b, err, want)
 	}
 	if st, _ := os.Stat(path); st.Mode().Perm() != 0o640 {
