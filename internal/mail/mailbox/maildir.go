@@ -16,11 +16,14 @@ import (
 	"postern/internal/mail/dsn"
 )
 
-// A Namer makes the names of files in Maildirs; each process has one.
+// A Namer makes the names of files in Maildirs and delivers there; each process
+// has one.
 type Namer struct {
 	host string
 	pid  int
 	next atomic.Uint64
+
+	threads sys.Threads // with the credentials of the recipients
 }
 
 // NewNamer returns a namer for this process on the machine called host.
@@ -58,7 +61,7 @@ func (n *Namer) Deliver(dir *Dir, c *Copy, content Content) error {
 	if d.def == "" {
 		d.def = "5.2.0"
 	}
-	return sys.As(dir.Owner, func() error { return d.deliver(c, content, dir.Limit) })
+	return n.threads.As(dir.Owner, func() error { return d.deliver(c, content, dir.Limit) })
 }
 
 // maildir is one delivery.
