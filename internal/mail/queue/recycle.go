@@ -25,7 +25,7 @@ import (
 const (
 	spareDir = "spare"
 	// spareMax bounds how many files wait.
-	spareMax = 256
+	spareMax = 2048
 	// sparePause is how long an empty directory is not looked at again.
 	sparePause = 50 * time.Millisecond
 )
