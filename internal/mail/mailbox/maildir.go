@@ -107,7 +107,7 @@ func (d *maildir) create() (string, rawFile, error) {
 		case err == nil:
 			return path, f, nil
 		case err == unix.ENOENT && try == 0:
-			if err := makeDirs(dir); err != nil {
+			if err := makeMaildir(d.dir); err != nil {
 				return path, -1, err
 			}
 		case err != unix.EEXIST || try >= 10:
@@ -156,6 +156,20 @@ func rename(from, to string) error {
 		return err
 	}
 	return unix.Unlink(from)
+}
+
+// makeMaildir makes a Maildir and brings it to stable storage at once: one sync
+// for its three directories. The one that deliveries look for comes last.
+func makeMaildir(dir string) error {
+	if err := makeDirs(dir); err != nil {
+		return err
+	}
+	for _, name := range []string{"cur", "new", "tmp"} {
+		if err := os.Mkdir(dir+"/"+name, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
+			return err
+		}
+	}
+	return syncDir(dir)
 }
 
 // makeDirs makes a directory with those above it that are missing, and brings
