@@ -192,11 +192,11 @@ func (s *stall) send(b []byte) error {
 // TestDropped fills the buffer while the log service stalls: nothing blocks,
 // and the loss is told afterwards.
 func TestDropped(t *testing.T) {
-	s := &stall{released: make(chan struct{}), got: make(chan string, 2*maxQueueLines)}
+	s := &stall{released: make(chan struct{}), got: make(chan string, 4*maxQueueLines)}
 	q := newQueue(s)
 	q.retry = time.Millisecond
 	log := New(q, "x")
-	const sent = maxQueueLines + 5000
+	const sent = 3 * maxQueueLines // more than the writer and the buffer hold
 	for i := range sent {
 		log.Infof("%d", i)
 	}

@@ -174,9 +174,9 @@ func (q *Queue) report(like line, dropped int) line {
 	return like
 }
 
-// deliver sends b, which stands for n lines, and tries again as long as the buffer has
-// room for what is logged meanwhile: then b is dropped so that the newer lines
-// come through.
+// deliver sends b, which stands for n lines, and tries again as long as the
+// buffer has room for what is logged meanwhile: then b is dropped so that the
+// newer lines come through.
 func (q *Queue) deliver(b []byte, n int) {
 	for q.out.send(b) != nil {
 		q.mu.Lock()
