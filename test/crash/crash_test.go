@@ -103,6 +103,7 @@ const mainCF = `
 transport_maps = inline:{ {gone.example=error:5.1.2 no such place} {slow.example=retry:4.4.4 not now} }
 virtual_alias_maps = inline:{ {gone@example.com=u@gone.example} {slow@example.com=bob@slow.example} }
 mydestination = example.com, slow.example
+forward_path =
 smtpd_recipient_restrictions = permit_mynetworks
 service_throttle_time = 1s
 minimal_backoff_time = 1s

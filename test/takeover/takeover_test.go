@@ -29,7 +29,7 @@ func TestTakeover(t *testing.T) {
 // takeover fills the queues with from: deferred with logs, hold, incoming. Then
 // to delivers all of it.
 func takeover(t *testing.T, from, to harness.System, long string) {
-	common := "enable_long_queue_ids = " + long + "\nmydestination = example.com, slow.example, big.example\n"
+	common := "enable_long_queue_ids = " + long + "\nmydestination = example.com, slow.example, big.example\nforward_path =\n"
 	waiting := harness.Config{Main: common + "transport_maps = inline:{ {slow.example=retry:4.4.4 not now} {big.example=retry:4.4.4 not now} }\nlocal_recipient_maps =\n"}
 	i := harness.New(t, from, waiting)
 	i.Start()
@@ -55,7 +55,7 @@ func takeover(t *testing.T, from, to harness.System, long string) {
 	i.WriteConfig(noQmgr)
 	i.Start()
 	send("", "incoming", "alice@slow.example")
-	i.Until("one in incoming", func() bool { return i.Count("incoming") == 1 })
+	i.Until("one in incoming", func() bool { return i.Count("incoming") == 1 && i.Count("maildrop") == 0 })
 	i.Stop()
 	if i.Count("hold") != 1 || i.Count("deferred") != 3 {
 		t.Fatalf("hold %d, deferred %d", i.Count("hold"), i.Count("deferred"))
