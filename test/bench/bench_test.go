@@ -6,8 +6,10 @@
 package bench
 
 import (
+	"errors"
 	"flag"
 	"fmt"
+	"os"
 	"os/exec"
 	"sort"
 	"strconv"
@@ -170,8 +172,23 @@ func start(t *testing.T, c contender, w workload) *harness.Instance {
 		main = strings.ReplaceAll(main, "@sink@", addr[strings.LastIndexByte(addr, ':')+1:])
 	}
 	i := harness.New(t, c.system, harness.Config{Main: main, Files: map[string]string{"vmailbox": vmailbox()}})
+	if strings.Contains(w.main, "@DIR@/vmail") {
+		maildirs(t, i)
+	}
 	i.Start()
 	return i
+}
+
+// maildirs makes the users' Maildirs: mail arrives for people who had some.
+func maildirs(t *testing.T, i *harness.Instance) {
+	for n := range users + 1 {
+		user := i.Host(fmt.Sprintf("vmail/user%d", n))
+		for _, dir := range []string{user, user + "/tmp", user + "/new", user + "/cur"} {
+			if err := errors.Join(os.Mkdir(dir, 0o700), os.Chown(dir, 2200, 2200)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
 }
 
 func run(t *testing.T, c contender, w workload, size, sessions int) sample {
