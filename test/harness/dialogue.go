@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -15,13 +16,18 @@ import (
 // reply is read per S line that ends a reply ("S: 250 ok", or just "S:"). The
 // text of an S line is what is expected; it does not matter here. "C- text" is
 // sent without CRLF, with \r \n \0 \xNN escapes. "S!" stands for the end of the
-// connection. Other lines are kept.
-func Dialogue(addr, script string, mask func(string) string) (string, error) {
-	c, err := net.Dial("tcp", addr)
+// connection. "C! TLS" makes the TLS handshake, with any certificate. Other
+// lines are kept. The client's own address is from, or any when that is empty.
+func Dialogue(addr, from, script string, mask func(string) string) (string, error) {
+	d := net.Dialer{Timeout: Wait}
+	if from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	c, err := d.Dial("tcp", addr)
 	if err != nil {
 		return "", err
 	}
-	defer c.Close()
+	defer func() { c.Close() }()
 	r := bufio.NewReader(c)
 	var out, send strings.Builder
 	for _, line := range strings.Split(strings.TrimRight(script, "\n"), "\n") {
@@ -32,6 +38,14 @@ func Dialogue(addr, script string, mask func(string) string) (string, error) {
 		case strings.HasPrefix(line, "C- "):
 			send.WriteString(unescape(line[3:]))
 			out.WriteString(line + "\n")
+		case line == "C! TLS":
+			out.WriteString(line + "\n")
+			secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+			c.SetDeadline(time.Now().Add(Wait))
+			if err := secure.Handshake(); err != nil {
+				return out.String(), fmt.Errorf("handshake: %w", err)
+			}
+			c, r = secure, bufio.NewReader(secure)
 		case strings.HasPrefix(line, "S!"), strings.HasPrefix(line, "S:") && endsReply(line):
 			c.SetDeadline(time.Now().Add(Wait))
 			if send.Len() > 0 {

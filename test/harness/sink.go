@@ -27,10 +27,16 @@ type Sink struct {
 
 type sinkRule struct{ verb, contains, reply string }
 
-// NewSink starts a sink that lives as long as the test.
+// NewSink starts a sink on a free port of 127.0.0.1 that lives as long as the test.
 func NewSink(t testing.TB, script string) *Sink {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return NewSinkAt(t, "127.0.0.1:0", script)
+}
+
+// NewSinkAt starts a sink on an address and port.
+func NewSinkAt(t testing.TB, addr, script string) *Sink {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,9 +31,10 @@ type player struct {
 // "newer 3.9" says that the packaged Postfix does not have the feature.
 //
 //	sink NAME            start a scripted SMTP server from section NAME; @NAME@ is its port
+//	sink NAME ADDR:PORT  the same on an address of its own, which no other archive uses
 //	start                start the system (the first command that needs it does so by itself)
 //	stop
-//	dialogue NAME        play section NAME; what the server said becomes its contents
+//	dialogue NAME [from ADDR]  play section NAME; what the server said becomes its contents
 //	settle               wait until every message is delivered or deferred
 //	await PATTERN        wait until a line of the log matches
 //	run [<SECTION] COMMAND ARGS…    run a command, its output and status go to "want"
@@ -127,13 +128,21 @@ func (p *player) start() {
 func (p *player) mask(s string) string { return p.i.NewMasker(p.ports).Text(s) }
 
 func (p *player) sink(args []string) {
-	s := harness.NewSink(p.t, p.section(args[0]))
+	addr := "127.0.0.1:0"
+	if len(args) > 1 {
+		addr = args[1]
+	}
+	s := harness.NewSinkAt(p.t, addr, p.section(args[0]))
 	p.sinks[args[0]], p.ports[args[0]] = s, s.Port
 }
 
 func (p *player) dialogue(args []string) {
 	p.i.Sessions++
-	text, err := harness.Dialogue(p.i.Addr(), p.section(args[0]), p.mask)
+	from := ""
+	if len(args) == 3 && args[1] == "from" {
+		from = args[2]
+	}
+	text, err := harness.Dialogue(p.i.Addr(), from, p.section(args[0]), p.mask)
 	if err != nil {
 		p.t.Errorf("%s: dialogue %s: %v\n%s", p.i.System.Name, args[0], err, text)
 	}
