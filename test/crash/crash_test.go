@@ -163,6 +163,11 @@ var tokens = regexp.MustCompile(`token-\d+-end`)
 func count(t *testing.T, i *harness.Instance, l *load) {
 	i.WriteConfig(harness.Config{Main: strings.Replace(mainCF, "{slow.example=retry:4.4.4 not now}", "", 1)})
 	i.Start()
+	defer func() {
+		if t.Failed() {
+			t.Logf("left in incoming %v, active %v, deferred %v", i.Queue("incoming"), i.Queue("active"), i.Queue("deferred"))
+		}
+	}()
 	i.Until("the queue is empty", func() bool {
 		i.Run("", "postqueue", "-f")
 		return i.Count("deferred")+i.Count("active")+complete(i) == 0

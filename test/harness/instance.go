@@ -242,14 +242,18 @@ func mergeMaster(base, extra string) string {
 // Start runs master in the foreground and waits until it listens.
 func (i *Instance) Start() {
 	i.T.Helper()
+	starts := strings.Count(i.Log(), started)
 	i.launch()
-	i.Until("smtpd listens", func() bool {
+	i.Until("master has opened its sockets", func() bool {
 		if !i.Running() {
 			i.T.Fatalf("%s: master ended at start\n%s", i.System.Name, indent(i.Log()))
 		}
-		return listening(i.Port)
+		return listening(i.Port) && strings.Count(i.Log(), started) > starts
 	})
 }
+
+// started is what master logs when every socket is open.
+const started = "]: daemon started -- version "
 
 // listening says whether something listens on 127.0.0.1:port. It looks at the
 // kernel's table, because a connection would appear in the log.
@@ -423,10 +427,12 @@ func (i *Instance) WaitSettled() {
 				gone[m[1]] = true
 			}
 		}
-		for _, q := range []string{"deferred", "hold", "corrupt"} {
-			for _, id := range i.Queue(q) {
-				gone[id] = true
-			}
+		for _, id := range i.Queue("deferred") {
+			// The log may lag behind the queue.
+			gone[id] = strings.Contains(log, "]: "+id+": to=<")
+		}
+		for _, id := range append(i.Queue("hold"), i.Queue("corrupt")...) {
+			gone[id] = true
 		}
 		for _, m := range activeID.FindAllStringSubmatch(log, -1) {
 			if !gone[m[1]] {
