@@ -28,7 +28,8 @@ type player struct {
 }
 
 // The commands of a script, a line each; "#" begins a comment, and the line
-// "newer 3.9" says that the packaged Postfix does not have the feature.
+// "newer 3.9" says that the packaged Postfix does not have the feature. A main.cf
+// that names @DIR@/etc/cert.pem gets a key and a certificate there.
 //
 //	sink NAME            start a scripted SMTP server from section NAME; @NAME@ is its port
 //	sink NAME ADDR:PORT  the same on an address of its own, which no other archive uses
@@ -118,6 +119,9 @@ func (p *player) start() {
 			case strings.HasPrefix(f.Name, "etc/"):
 				c.Files[f.Name[4:]] = text
 			}
+		}
+		if strings.Contains(c.Main, "/etc/cert.pem") {
+			c.Files["cert.pem"] = harness.Certificate(p.t, "mail.example.com")
 		}
 		p.i.WriteConfig(c)
 	}
