@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/internal/mail/address"
@@ -67,9 +68,17 @@ type WriteError struct{ Err error }
 func (e *WriteError) Error() string { return "error writing message: " + systemText(e.Err) }
 func (e *WriteError) Unwrap() error { return e.Err }
 
+// outBuffers holds the buffers of copies: most messages are one write.
+var outBuffers = sync.Pool{New: func() any { return bufio.NewWriterSize(nil, 32<<10) }}
+
 // To writes the message to w. Its errors are of type *ReadError or *WriteError.
 func (c *Copy) To(w io.Writer, content Content) error {
-	out := bufio.NewWriterSize(w, 16<<10)
+	out := outBuffers.Get().(*bufio.Writer)
+	out.Reset(w)
+	defer func() {
+		out.Reset(nil) // neither the destination nor what was not written
+		outBuffers.Put(out)
+	}()
 	eol := c.EOL
 	if eol == "" {
 		eol = "\n"
