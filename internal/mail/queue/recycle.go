@@ -66,29 +66,36 @@ func (s *Store) Recycle(q Name, id ID) error {
 var errUnfit = errors.New("file is not fit to be used again")
 
 func makeSpare(dir int, path string) error {
-	fd, err := unix.Openat(dir, path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	inode, err := empty(dir, path)
 	if err != nil {
 		return err
+	}
+	return unix.Renameat(dir, path, dir, sparePath(inode))
+}
+
+// empty makes the file empty and incomplete, and returns its inode. The lock is
+// gone when it returns: whoever uses the file next must not find it locked.
+func empty(dir int, path string) (inode uint64, err error) {
+	fd, err := unix.Openat(dir, path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return 0, err
 	}
 	defer unix.Close(fd)
 	// Somebody who still holds the lock still works with the message.
 	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		return err
+		return 0, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(fd, &st); err != nil {
-		return err
+		return 0, err
 	}
 	if st.Mode&unix.S_IFMT != unix.S_IFREG || st.Nlink != 1 || st.Uid != uint32(os.Geteuid()) {
-		return errUnfit
+		return 0, errUnfit
 	}
 	if err := unix.Fchmod(fd, modeDraft); err != nil {
-		return err
+		return 0, err
 	}
-	if err := unix.Ftruncate(fd, 0); err != nil {
-		return err
-	}
-	return unix.Renameat(dir, path, dir, sparePath(st.Ino))
+	return st.Ino, unix.Ftruncate(fd, 0)
 }
 
 func sparePath(inode uint64) string { return spareDir + "/" + strconv.FormatUint(inode, 16) }
