@@ -441,6 +441,21 @@ func (i *Instance) WaitSettled() {
 		}
 		return true
 	})
+	i.settleLog()
+}
+
+// settleLog waits until the log does not grow any more: lines of different
+// programs reach it at their own pace.
+func (i *Instance) settleLog() {
+	i.T.Helper()
+	size, quiet := -1, 0
+	i.Until("the log is quiet", func() bool {
+		if n := len(i.Log()); n != size {
+			size, quiet = n, 0
+		}
+		quiet++
+		return quiet > 3
+	})
 }
 
 // Queue lists the ids in a queue directory, hashed or not.

@@ -30,6 +30,7 @@ var (
 
 func TestOracle(t *testing.T) {
 	harness.Root(t)
+	startDNS(t)
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no archives: %v", err)

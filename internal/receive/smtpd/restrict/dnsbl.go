@@ -260,8 +260,8 @@ func (v *eval) rblReply(it *item, query, what, class, about string) Verdict {
 	}
 	rep, ok := smtp.ParseReply(strings.TrimSpace(r.Text))
 	if !ok || rep.Code < 400 {
-		v.env.Log.Warningf("restriction %s: reply %q does not start with a reply code", it.name, r.Text)
-		rep = smtp.NewReply(v.MapsRBL, "", r.Text)
+		v.env.Log.Warningf("rbl response code configuration error: %s", r.Text)
+		return reject(450, "4.7.1", "Service unavailable")
 	}
 	status := rep.Status
 	if status == "" {
