@@ -60,7 +60,7 @@ func New(t testing.TB, s System, c Config) *Instance {
 		}
 	}
 	i.must(os.MkdirAll(i.Host("etc"), 0o755))
-	i.queueDirs()
+	i.QueueDirs()
 	i.WriteConfig(c)
 	t.Cleanup(func() {
 		i.Stop()
@@ -106,8 +106,8 @@ const (
 	uidVmail    = 2200
 )
 
-// queueDirs makes the queue as "postfix check" would (facts: Postfix's modes).
-func (i *Instance) queueDirs() {
+// QueueDirs makes the queue as "postfix check" would (facts: Postfix's modes).
+func (i *Instance) QueueDirs() {
 	i.T.Helper()
 	make := func(path string, mode os.FileMode, uid, gid int) {
 		i.must(os.MkdirAll(i.Host(path), 0o755))
