@@ -45,10 +45,10 @@ crash:
 	$(GO) test -count=1 -timeout 60m -v ./test/crash -long
 
 # bench measures Postern beside the real Postfix, in turn, and prints medians
-# and ratios. BENCH takes its options: BENCH='-only relay -rounds 1'.
+# and ratios. BENCH takes its options: BENCH='-args -only relay -rounds 1'.
 .PHONY: bench
 bench:
-	$(GO) test ./test/bench -tags bench -count=1 -timeout 120m -v $(BENCH) | grep -v -e '^=== ' -e '^ *--- '
+	$(GO) test ./test/bench -tags bench -count=1 -timeout 120m -v $(BENCH) | grep --line-buffered -v -e '^=== ' -e '^ *--- '
 
 # fuzz runs every fuzz target for FUZZTIME.
 FUZZTIME ?= 10s

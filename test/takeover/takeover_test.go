@@ -75,7 +75,7 @@ func takeover(t *testing.T, from, to harness.System, long string) {
 			i.Run("", "postqueue", "-f")
 			flushed = time.Now()
 		}
-		return i.Count("hold")+i.Count("deferred")+i.Count("incoming")+i.Count("active") == 0
+		return i.Count("hold")+i.Count("incoming")+i.Count("active")+i.Count("deferred")+i.Count("active") == 0
 	})
 	if n := delivered(t, i, "alice"); n != 5 {
 		t.Errorf("alice has %d messages", n)
