@@ -40,7 +40,7 @@ type Config struct {
 	MinDataRate                                       int
 	PixThreshold, PixDelay                            time.Duration
 	PixWorkarounds, PixWorkaroundMaps                 string
-	CacheTimeLimit, ReuseTimeLimit, SASLAuthCacheTime time.Duration
+	CacheTimeLimit, ReuseTimeLimit                    time.Duration
 	ReuseCountLimit                                   int
 	CacheOnDemand                                     bool
 	CacheDestinations                                 string
@@ -60,7 +60,6 @@ type Config struct {
 	AddressVerifyTarget string // rcpt, data
 	AssumeFinal         bool
 	ReplyFilter         string
-	NotifyClasses       string
 
 	// What is changed on the way.
 	GenericMaps           string
@@ -119,8 +118,6 @@ type TLSConfig struct {
 	NoteOffer, WrapperMode            bool
 	ConnectionReuse, BlockEarlyReply  bool
 	EnforcePeername, LogFeatureStatus bool
-	SessionCache                      string
-	SessionCacheTimeout               time.Duration
 }
 
 // An unsupported parameter has a value that the client would have to act upon
@@ -191,7 +188,6 @@ func (c *Config) shared(s *param.Set) {
 	s.Bool(&c.DisableMIMEConversion, "disable_mime_output_conversion", false)
 	s.Bool(&c.DisableMIMEInput, "disable_mime_input_processing", false)
 	s.Str(&c.PropagateExtensions, "propagate_unmatched_extensions", "canonical, virtual")
-	s.Str(&c.NotifyClasses, "notify_classes", "resource, software")
 	s.Int(&c.HeaderSizeLimit, "header_size_limit", 102400, param.Min(1))
 	s.Int(&c.MIMENestingLimit, "mime_nesting_limit", 100, param.Min(1))
 	s.Int(&c.MIMEBoundaryLimit, "mime_boundary_length_limit", 2048, param.Min(1))
@@ -301,8 +297,6 @@ func (c *Config) saslRows() []row {
 		{&a.VerifiedTLSOption, "smtp_sasl_tls_verified_security_options", "", "$smtp_sasl_tls_security_options", "=", nil},
 		{&a.VerifiedTLSOption, "", "lmtp_sasl_tls_verified_security_options", "$lmtp_sasl_tls_security_options", "=", nil},
 		{&a.Type, "smtp_sasl_type", "lmtp_sasl_type", "cyrus", "=", nil},
-		{&a.Path, "smtp_sasl_path", "lmtp_sasl_path", "", "=", nil},
 		{&a.CacheName, "smtp_sasl_auth_cache_name", "lmtp_sasl_auth_cache_name", "", "=", nil},
-		{&c.SASLAuthCacheTime, "smtp_sasl_auth_cache_time", "lmtp_sasl_auth_cache_time", "90d", "=", nil},
 	}
 }

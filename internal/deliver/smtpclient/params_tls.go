@@ -38,15 +38,8 @@ func (c *Config) tlsRows() []row {
 		{&t.ConnectionReuse, "smtp_tls_connection_reuse", "lmtp_tls_connection_reuse", "no", "=", nil},
 		{&t.EnforcePeername, "smtp_tls_enforce_peername", "lmtp_tls_enforce_peername", "yes", "=", nil},
 		{&t.LogFeatureStatus, "smtp_log_tls_feature_status", "lmtp_log_tls_feature_status", "yes", "=", nil},
-		{&t.SessionCache, "smtp_tls_session_cache_database", "lmtp_tls_session_cache_database", "", "=", nil},
-		{&t.SessionCacheTimeout, "smtp_tls_session_cache_timeout", "lmtp_tls_session_cache_timeout", "3600s", "=", nil},
 	}
 }
-
-// requireTLSDefault is Postfix's default of smtp_requiretls_policy.
-const requireTLSDefault = "inline:{{${domain_to_ascii{$mydomain}}=opportunistic}, " +
-	"{.${domain_to_ascii{$mydomain}}=opportunistic}, {localhost=opportunistic}}, " +
-	"cidr:{{0.0.0.0/0 opportunistic}, {::/0 opportunistic}}, enforce"
 
 // unsupportedRows are parameters whose features do not exist yet. They are
 // declared, so that they can be set to what asks for nothing.

@@ -28,14 +28,10 @@ type ServerParams struct {
 	LogLevel             string
 	ReceivedHeader       bool
 	StartTimeout         time.Duration
-	SessionCacheTimeout  time.Duration
 	EnableRPK            bool
 	SNIMaps              string
 
-	unused struct {
-		dh1024, dh512, eecdh, cache string
-		sessionIDs                  bool
-	}
+	unused struct{ dh1024, dh512 string } // the server says at start that they have no effect
 }
 
 // Params names the parameters.
@@ -69,12 +65,8 @@ func (p *ServerParams) Params(s *param.Set) {
 	s.Str(&p.LogLevel, "smtpd_tls_loglevel", "0", param.MinLen(1))
 	s.Bool(&p.ReceivedHeader, "smtpd_tls_received_header", false)
 	s.Time(&p.StartTimeout, "smtpd_starttls_timeout", "${stress?{10}:{300}}s", param.Min(1))
-	s.Time(&p.SessionCacheTimeout, "smtpd_tls_session_cache_timeout", "3600s", param.Min(0))
 	s.Bool(&p.EnableRPK, "smtpd_tls_enable_rpk", false)
 	s.Str(&p.SNIMaps, "tls_server_sni_maps", "")
 	s.Str(&p.unused.dh1024, "smtpd_tls_dh1024_param_file", "")
 	s.Str(&p.unused.dh512, "smtpd_tls_dh512_param_file", "")
-	s.Str(&p.unused.eecdh, "smtpd_tls_eecdh_grade", "auto", param.MinLen(1))
-	s.Str(&p.unused.cache, "smtpd_tls_session_cache_database", "")
-	s.Bool(&p.unused.sessionIDs, "smtpd_tls_always_issue_session_ids", true)
 }

@@ -18,7 +18,6 @@ import (
 type saslConfig struct {
 	Enable              bool
 	Type, Path, Service string
-	LocalDomain         string
 	Options, TLSOptions string
 	MechanismFilter     string
 	ExceptionsNetworks  string
@@ -32,7 +31,6 @@ func (c *saslConfig) params(s *param.Set) {
 	s.Str(&c.Type, "smtpd_sasl_type", "cyrus", param.MinLen(1))
 	s.Str(&c.Path, "smtpd_sasl_path", "smtpd", param.MinLen(1))
 	s.Str(&c.Service, "smtpd_sasl_service", "smtp", param.MinLen(1))
-	s.Str(&c.LocalDomain, "smtpd_sasl_local_domain", "")
 	s.Str(&c.Options, "smtpd_sasl_security_options", "noanonymous")
 	s.Str(&c.TLSOptions, "smtpd_sasl_tls_security_options", "$smtpd_sasl_security_options")
 	s.Str(&c.MechanismFilter, "smtpd_sasl_mechanism_filter", "!external, static:rest")

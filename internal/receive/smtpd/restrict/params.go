@@ -31,7 +31,6 @@ type Config struct {
 	MultiRecipientBounce, Plaintext             int
 	MapsRBL                                     int
 	DefaultRBLReply, RBLReplyMaps               string
-	mapsRBLDomains                              string
 	TempfailAction                              tempfail
 	UnknownAddressTempfail, UnknownHeloTempfail tempfail
 
@@ -104,7 +103,6 @@ func (c *Config) codes(s *param.Set) {
 
 func (c *Config) tables(s *param.Set) {
 	s.Str(&c.RBLReplyMaps, "rbl_reply_maps", "")
-	s.Str(&c.mapsRBLDomains, "maps_rbl_domains", "")
 	s.Str(&c.LocalRecipients, "local_recipient_maps", "proxy:unix:passwd.byname $alias_maps")
 	s.Str(&c.RelayRecipients, "relay_recipient_maps", "")
 	s.Str(&c.VirtualAliases, "virtual_alias_maps", "$virtual_maps")
