@@ -3,7 +3,9 @@ package main
 import (
 	"io"
 
+	"postern/docs"
 	setgid "postern/internal/admin/command"
+	"postern/internal/admin/explain"
 	"postern/internal/admin/postalias"
 	"postern/internal/admin/postcat"
 	"postern/internal/admin/postconf"
@@ -15,6 +17,7 @@ import (
 	"postern/internal/admin/postsuper"
 	"postern/internal/admin/sendmail"
 	"postern/internal/config/param"
+	"postern/internal/config/pending"
 	"postern/internal/deliver/discard"
 	"postern/internal/deliver/errord"
 	"postern/internal/deliver/local"
@@ -70,6 +73,7 @@ type command struct {
 // commands lists them.
 func commands() []command {
 	return []command{
+		{"explain", "say what a parameter of main.cf means", explainNames},
 		{"mailq", "list the mail queue", sendmail.Main},
 		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings()) }},
 		{"newaliases", "build the alias database", sendmail.Main},
@@ -93,15 +97,37 @@ func withTables(f func([]string, io.Reader, io.Writer, io.Writer, []table.Type) 
 	}
 }
 
-// parameters lists who declares main.cf parameters.
-func parameters() []func(*param.Set) {
-	common := &param.Common{}
-	list := []func(*param.Set){common.Params, master.Params, postfix.Params, postlock.Params, new(sendmail.Config).Params,
-		new(setgid.SubmitAccess).Params, new(setgid.QueueAccess).Params}
+// readers lists the programs that declare main.cf parameters.
+func readers() []explain.Program {
+	list := []explain.Program{
+		{Name: "every program", Params: new(param.Common).Params},
+		{Name: "master", Params: master.Params},
+		{Name: "postfix", Params: postfix.Params},
+		{Name: "postlock", Params: postlock.Params},
+		{Name: "sendmail", Params: new(sendmail.Config).Params},
+		{Name: "postdrop", Params: new(setgid.SubmitAccess).Params},
+		{Name: "postqueue", Params: new(setgid.QueueAccess).Params},
+	}
 	for _, p := range daemons() {
-		list = append(list, p.New().Params)
+		list = append(list, explain.Program{Name: p.Name, Params: p.New().Params})
 	}
 	return list
+}
+
+// parameters lists who declares main.cf parameters.
+func parameters() []func(*param.Set) {
+	var list []func(*param.Set)
+	for _, p := range readers() {
+		list = append(list, p.Params)
+	}
+	return list
+}
+
+// explainNames is the command that shows the reference.
+func explainNames(args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	return explain.Main(args, stdout, stderr, explain.Knowledge{
+		Programs: readers(), Parameters: pending.Parameters(), Reference: docs.Parameters,
+	})
 }
 
 // showConfig is postconf with what the programs say of themselves.

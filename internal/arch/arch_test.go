@@ -26,7 +26,7 @@ var storeys = [][]string{
 	{"internal/mail"},
 	{"internal/table"},
 	{"internal/config"},
-	{"internal/base"},
+	{"internal/base", "docs"},
 }
 
 // kits are what a floor shares: everything on the floor of the key may import

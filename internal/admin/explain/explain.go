@@ -1,0 +1,227 @@
+// Package explain is the command "postern explain": what a main.cf parameter
+// means, by the reference in docs and by what the programs themselves declare.
+//
+// Kind, default and the programs that read a parameter come from the
+// declarations; the reference holds only what a declaration cannot say.
+package explain
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"slices"
+	"strings"
+
+	"postern/internal/admin/command"
+	"postern/internal/config/maincf"
+	"postern/internal/config/param"
+)
+
+const usage = "usage: postern explain [-c directory] [--json] name...; postern explain --list"
+
+// A Program is one that reads parameters.
+type Program struct {
+	Name   string
+	Params func(*param.Set)
+}
+
+// Knowledge is what the command is told.
+type Knowledge struct {
+	Programs   []Program
+	Parameters map[string]string // names and defaults of Postfix
+	Reference  fs.FS             // parameters/*.md
+}
+
+// A Parameter is all that is known about one, as --json prints it.
+type Parameter struct {
+	Name        string   `json:"name"`
+	Kind        string   `json:"kind"`
+	Unit        string   `json:"unit,omitempty"`
+	Default     string   `json:"default"`
+	Programs    []string `json:"programs"`
+	Implemented bool     `json:"implemented"`
+	Since       string   `json:"since,omitempty"`
+	Value       *string  `json:"value,omitempty"` // what main.cf sets
+	Where       string   `json:"where,omitempty"`
+	Text        string   `json:"text"`
+	Example     string   `json:"example,omitempty"`
+	File        string   `json:"file,omitempty"`
+}
+
+// options is the command line.
+type options struct {
+	dir        string
+	json, list bool
+	names      []string
+}
+
+func parse(args []string) (options, error) {
+	var o options
+	for len(args) > 0 {
+		arg := args[0]
+		args = args[1:]
+		switch {
+		case arg == "--json":
+			o.json = true
+		case arg == "--list":
+			o.list = true
+		case arg == "-c" && len(args) > 0:
+			o.dir, args = args[0], args[1:]
+		case strings.HasPrefix(arg, "-"):
+			return o, fmt.Errorf("unknown option %.100q; %s", arg, usage)
+		default:
+			o.names = append(o.names, arg)
+		}
+	}
+	if len(o.names) == 0 && !o.list {
+		return o, fmt.Errorf("%s", usage)
+	}
+	return o, nil
+}
+
+// Main runs the command with args, its name first, and returns its exit status.
+func Main(args []string, stdout, stderr io.Writer, k Knowledge) int {
+	o, err := parse(args[1:])
+	if err != nil {
+		fmt.Fprintf(stderr, "postern explain: %v\n", err)
+		return command.Usage
+	}
+	book, err := Read(k.Reference, "parameters/*.md")
+	if err != nil {
+		fmt.Fprintf(stderr, "postern explain: %v\n", err)
+		return command.Software
+	}
+	index := k.index(book)
+	if o.list {
+		for _, name := range slices.Sorted(maps.Keys(index)) {
+			fmt.Fprintln(stdout, name)
+		}
+		return command.OK
+	}
+	main, _ := maincf.Load(command.ConfigDirectory(o.dir)) // what is set here is an extra
+	status := command.OK
+	var found []Parameter
+	for _, name := range o.names {
+		p, ok := index[name]
+		if !ok {
+			fmt.Fprintf(stderr, "postern explain: unknown parameter %.100q%s\n", name, suggestion(book.Near(name)))
+			status = command.Failure
+			continue
+		}
+		found = append(found, setting(p, main))
+	}
+	if o.json {
+		e := json.NewEncoder(stdout)
+		e.SetEscapeHTML(false)
+		e.SetIndent("", "  ")
+		if err := e.Encode(found); err != nil {
+			return command.OSErr
+		}
+		return status
+	}
+	for i, p := range found {
+		if i > 0 {
+			fmt.Fprintln(stdout)
+		}
+		p.print(stdout)
+	}
+	return status
+}
+
+func suggestion(near []string) string {
+	if len(near) == 0 {
+		return ""
+	}
+	return "; did you mean " + strings.Join(near, " or ") + "?"
+}
+
+// setting adds what main.cf says, if it can be read.
+func setting(p Parameter, main *maincf.Config) Parameter {
+	if main == nil {
+		return p
+	}
+	if value, where, ok := main.Lookup(p.Name); ok {
+		p.Value, p.Where = &value, where
+	}
+	return p
+}
+
+// index puts declarations, Postfix's names and the reference together.
+func (k Knowledge) index(book Book) map[string]Parameter {
+	index := make(map[string]Parameter)
+	for name, def := range k.Parameters {
+		kind, unit := guess(def)
+		index[name] = Parameter{Name: name, Kind: kind, Unit: unit, Default: def, Programs: []string{}}
+	}
+	for _, program := range k.Programs {
+		set := param.NewSet()
+		program.Params(set)
+		for _, d := range set.Declarations() {
+			p, ok := index[d.Name]
+			if !ok || !p.Implemented {
+				p = declared(d)
+			}
+			if !slices.Contains(p.Programs, program.Name) {
+				p.Programs = append(p.Programs, program.Name)
+			}
+			index[d.Name] = p
+		}
+	}
+	for name, e := range book {
+		p, ok := index[name]
+		if !ok {
+			continue
+		}
+		p.Since, p.Text, p.Example, p.File = e.Since, e.Text, e.Example, "docs/"+e.File
+		index[name] = p
+	}
+	return index
+}
+
+// declared is what a declaration says.
+func declared(d param.Declaration) Parameter {
+	p := Parameter{Name: d.Name, Default: d.Default, Implemented: true, Programs: []string{}}
+	if d.Computed != nil {
+		p.Default = "(computed)"
+	}
+	switch d.Kind {
+	case param.Int, param.NInt, param.Long:
+		p.Kind = "number"
+	case param.Bool, param.NBool:
+		p.Kind = "yes or no"
+	case param.Time:
+		p.Kind, p.Unit = "time", unitOf(d.Default)
+	case param.Raw:
+		p.Kind = "text, expanded when it is used"
+	default:
+		p.Kind = "text"
+	}
+	return p
+}
+
+// guess tells the kind of a parameter that no program declares from the form
+// of its default.
+func guess(def string) (kind, unit string) {
+	number := strings.TrimRight(def, "smhdw")
+	digits := number != "" && strings.Trim(number, "0123456789") == ""
+	switch {
+	case def == "yes" || def == "no":
+		return "yes or no", ""
+	case digits && number == def:
+		return "number", ""
+	case digits && len(def) == len(number)+1:
+		return "time", unitOf(def)
+	}
+	return "text", ""
+}
+
+// unitOf is the unit of a time that is written without one.
+func unitOf(def string) string {
+	units := map[byte]string{'m': "minutes", 'h': "hours", 'd': "days", 'w': "weeks"}
+	if def != "" && units[def[len(def)-1]] != "" {
+		return units[def[len(def)-1]]
+	}
+	return "seconds"
+}

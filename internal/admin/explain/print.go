@@ -1,0 +1,84 @@
+package explain
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// width is that of a line of text.
+const width = 78
+
+// print shows a parameter to a reader.
+func (p Parameter) print(w io.Writer) {
+	fmt.Fprintln(w, p.Name)
+	row := func(head, text string) {
+		if text != "" {
+			fmt.Fprintf(w, "  %-9s %s\n", head, text)
+		}
+	}
+	kind := p.Kind
+	if p.Unit != "" {
+		kind += "; a number alone counts " + p.Unit
+	}
+	row("Kind", kind)
+	def := p.Default
+	if def == "" {
+		def = "(empty)"
+	}
+	row("Default", def)
+	if p.Value != nil {
+		row("Set to", fmt.Sprintf("%s  (%s)", *p.Value, p.Where))
+	}
+	row("Read by", wrap(strings.Join(p.Programs, ", "), "            ", width-12))
+	if p.Since != "" {
+		row("Since", "Postfix "+p.Since)
+	}
+	if !p.Implemented {
+		row("Status", "no program reads it yet: setting it has no effect, and the log says so at start")
+	}
+	printText(w, p.Text)
+	if p.Example != "" {
+		fmt.Fprintf(w, "\n      %s\n", strings.ReplaceAll(p.Example, "\n", "\n      "))
+	}
+}
+
+// printText prints paragraphs and lists of Markdown.
+func printText(w io.Writer, text string) {
+	for _, paragraph := range strings.Split(strings.ReplaceAll(text, "`", ""), "\n\n") {
+		if paragraph == "" {
+			continue
+		}
+		fmt.Fprintln(w)
+		for i, item := range strings.Split("\n"+paragraph, "\n- ") {
+			switch item = strings.TrimSpace(item); {
+			case item == "":
+			case i == 0:
+				fmt.Fprintf(w, "  %s\n", wrap(item, "  ", width-2))
+			default:
+				fmt.Fprintf(w, "  - %s\n", wrap(item, "    ", width-4))
+			}
+		}
+	}
+}
+
+// wrap breaks text between words into lines of at most limit; all but the
+// first begin with indent.
+func wrap(text, indent string, limit int) string {
+	var b strings.Builder
+	column := 0
+	for i, word := range strings.Fields(text) {
+		switch {
+		case i == 0:
+		case column+1+len(word) > limit:
+			b.WriteString("\n" + indent)
+			column = 0
+		default:
+			b.WriteByte(' ')
+			column++
+		}
+		b.WriteString(word)
+		column += len(word)
+	}
+	return b.String()
+}
