@@ -11,4 +11,9 @@ require (
 	golang.org/x/text v0.43.0
 )
 
-require golang.org/x/tools v0.51.0 // indirect
+require (
+	go.etcd.io/bbolt v1.5.0 // indirect
+	golang.org/x/tools v0.51.0 // indirect
+)
+
+exclude github.com/ncruces/wasm2go v0.4.15

@@ -5,6 +5,7 @@ import (
 
 	"postern/internal/table"
 	"postern/internal/table/bdb"
+	"postern/internal/table/cache"
 	"postern/internal/table/cdb"
 	"postern/internal/table/cidr"
 	"postern/internal/table/combine"
@@ -19,7 +20,7 @@ import (
 
 // tables lists the types of lookup tables that programs can open.
 func tables() []table.Type {
-	return slices.Concat(
+	return cache.Cached(slices.Concat(
 		[]table.Type{
 			cdb.Type(),
 			cidr.Type(),
@@ -33,5 +34,5 @@ func tables() []table.Type {
 		network.Types(),
 		pattern.Types(),
 		system.Types(),
-	)
+	), "btree", "hash", "lmdb")
 }

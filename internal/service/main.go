@@ -272,6 +272,8 @@ func (s *process) open() error {
 	tables.ErrorIsFatal = s.common.DaemonTableOpenErrorIsFatal
 	tables.Proxy = proxymap.Opener(endpoint.New("", "private", s.common.ProxymapServiceName, proxymap.Protocol,
 		endpoint.Times{Timeout: s.common.IPCTimeout, Idle: s.common.IPCIdle}))
+	tables.ProxyCache = proxymap.CacheOpener(endpoint.New("", "private", s.common.ProxywriteServiceName, proxymap.Protocol,
+		endpoint.Times{Timeout: s.common.IPCTimeout, Idle: s.common.IPCIdle}))
 	limit := s.opt.limit
 	if s.opt.unlimited {
 		limit = 0

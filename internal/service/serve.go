@@ -73,7 +73,11 @@ func (s *process) serve() error {
 		v.loops.Add(1)
 		go v.loop(src)
 	}
-	return v.wait()
+	err := v.wait()
+	if c, ok := s.service.(Closer); ok {
+		err = errors.Join(err, c.Close())
+	}
+	return err
 }
 
 func newServer(s *process) *server {

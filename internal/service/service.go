@@ -53,6 +53,12 @@ type Stressed interface {
 	StressParams(s *param.Set)
 }
 
+// A Closer writes what it keeps and gives it up. Close runs when the sessions
+// have ended, before the process exits.
+type Closer interface {
+	Close() error
+}
+
 // Packets is a service of type unix-dgram; b is valid during the call.
 type Packets interface {
 	Packet(ctx context.Context, b []byte)

@@ -51,9 +51,11 @@ type Opener struct {
 	Param        func(string) string // value of a main.cf parameter that a type reads; nil: its default
 	// Proxy opens a table in the proxymap service; nil: this program has none,
 	// and "proxy:" is refused.
-	Proxy    func(spec string, f Flags) (Table, error)
-	Flags    Flags       // how the table being opened is used; a Type's Open looks here
-	FileMode os.FileMode // of a table file that is created; 0: 0644
+	Proxy func(spec string, f Flags) (Table, error)
+	// ProxyCache opens a cache in the proxywrite service; nil as for Proxy.
+	ProxyCache func(spec string, f Flags) (Cache, error)
+	Flags      Flags       // how the table being opened is used; a Type's Open looks here
+	FileMode   os.FileMode // of a table file that is created; 0: 0644
 
 	types  []Type
 	shared *shared
@@ -146,6 +148,24 @@ func (o *Opener) open(spec string) (Table, error) {
 		return &surrogate{spec: spec, cause: err, log: o.logger()}, nil
 	}
 	return o.wrap(typeName+":"+name, t, tab), nil
+}
+
+// OpenCache opens "type:name" as a cache, which one user changes. "proxy:" asks
+// the proxywrite service, so that several processes can share it; any other
+// cache belongs to this process alone. The caller closes it.
+func (o *Opener) OpenCache(spec string) (Cache, error) {
+	typeName, name, err := SplitSpec(spec)
+	if err != nil {
+		return nil, err
+	}
+	if typeName == "proxy" && o.ProxyCache != nil {
+		return o.ProxyCache(name, o.Flags)
+	}
+	t, known := o.Lookup(typeName)
+	if !known || t.Cache == nil {
+		return nil, fmt.Errorf("open cache %s: a table of type %s cannot be changed by a service; use btree, lmdb, hash, memcache or proxy", spec, typeName)
+	}
+	return t.Cache(name, o)
 }
 
 // Close closes every table that was opened.

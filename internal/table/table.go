@@ -47,6 +47,25 @@ type Type struct {
 	Open   func(name string, o *Opener) (Table, error)
 	Create func(name string, o *Opener) (Builder, error) // postmap: build a new table; nil: it has no built form
 	Change func(name string, o *Opener) (Changer, error) // postmap -i, -d: change an existing one; nil: it cannot be changed
+	Cache  func(name string, o *Opener) (Cache, error)   // a table that a service changes while it runs; nil: it cannot be one
+}
+
+// A Cache is a table that a service changes while it runs and that may be lost:
+// what verify and postscreen remember. Lookups see what was stored before them.
+//
+// Nothing expires by itself: the caller walks the cache now and then and
+// deletes what is too old. Walk does not see a moment frozen: entries that come
+// or go meanwhile may be listed or not. each may call any method.
+type Cache interface {
+	Table
+	Writer // Store replaces
+	Walker
+}
+
+// A Sequencer lists entries one by one for a caller that keeps the place: the
+// entry after a key, in the table's order; "" is before the first.
+type Sequencer interface {
+	Next(ctx context.Context, after string) (key, value string, found bool, err error)
 }
 
 // A Changer is a table opened for reading, changing and walking.

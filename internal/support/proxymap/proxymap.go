@@ -8,15 +8,11 @@ package proxymap
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"io"
-	"net"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/internal/config/param"
-	"postern/internal/ipc/attr"
 	"postern/internal/ipc/proxymap"
 	"postern/internal/service"
 	"postern/internal/table"
@@ -40,6 +36,11 @@ type Server struct {
 	tables   *table.Opener
 	log      table.Logger
 	timeout  time.Duration
+	draining <-chan struct{}
+	writes   bool // this is proxywrite
+
+	mu     sync.Mutex
+	caches map[string]table.Cache // opened by proxywrite
 }
 
 const defaultWriteMaps = "$smtp_sasl_auth_cache_name $lmtp_sasl_auth_cache_name $address_verify_map $postscreen_cache_map"
@@ -70,6 +71,7 @@ func (s *Server) Open(e *service.Env) error {
 		return err
 	}
 	s.log, s.timeout, s.service = e.Log, e.Common.IPCTimeout, e.Name
+	s.draining, s.caches = e.Draining, map[string]table.Cache{}
 	tables := *e.Tables
 	tables.ErrorIsFatal = true
 	tables.Proxy = nil
@@ -77,7 +79,7 @@ func (s *Server) Open(e *service.Env) error {
 	s.list, s.approved = "proxy_read_maps", map[string]bool{}
 	list := s.readMaps
 	if e.Name == e.Common.ProxywriteServiceName {
-		s.list, list = "proxy_write_maps", s.writeMaps
+		s.list, list, s.writes = "proxy_write_maps", s.writeMaps, true
 	}
 	approve(s.approved, list)
 	return nil
@@ -105,28 +107,6 @@ func bare(spec string) string {
 	return spec
 }
 
-// Serve answers the requests of one client until it closes the connection.
-func (s *Server) Serve(ctx context.Context, c net.Conn) error {
-	conn := attr.NewConn(c, s.timeout)
-	protocol := attr.Protocol(proxymap.Protocol)
-	if err := conn.Send(&protocol); err != nil {
-		return err
-	}
-	for {
-		var req proxymap.Request
-		if err := conn.Recv(&req); err != nil {
-			if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
-				return nil
-			}
-			return fmt.Errorf("read request: %w", err)
-		}
-		reply := s.answer(ctx, &req)
-		if err := conn.Send(&reply); err != nil {
-			return err
-		}
-	}
-}
-
 // requestFlags are those that a client may choose.
 const requestFlags = table.KeepCase | table.NoRegexpSubst | table.NoUnauth | table.AnyOctets | table.ValueIsFile
 
@@ -139,7 +119,13 @@ func (s *Server) answer(ctx context.Context, req *proxymap.Request) proxymap.Rep
 			"proxy", spec, "main.cf", s.list)
 		return proxymap.Reply{Status: proxymap.Deny}
 	}
-	if req.Kind == "update" || req.Kind == "delete" {
+	if c, err := s.cache(spec); err != nil {
+		s.log.Warningf("%v", err)
+		return proxymap.Reply{Status: proxymap.Retry}
+	} else if c != nil {
+		return s.change(ctx, c, spec, req)
+	}
+	if req.Kind != "open" && req.Kind != "lookup" {
 		s.log.Warningf("%s request for table \"%s\": tables cannot be changed through this service", req.Kind, spec)
 		return proxymap.Reply{Status: proxymap.Bad}
 	}

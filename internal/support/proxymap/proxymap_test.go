@@ -2,6 +2,8 @@ package proxymap
 
 import (
 	"context"
+	"io"
+	"maps"
 	"net"
 	"path/filepath"
 	"strings"
@@ -15,6 +17,7 @@ import (
 	"postern/internal/ipc/proxymap"
 	"postern/internal/service"
 	"postern/internal/table"
+	"postern/internal/table/cache"
 	"postern/internal/table/cidr"
 	"postern/internal/table/inline"
 	"postern/internal/table/system"
@@ -38,11 +41,11 @@ func start(t *testing.T, name string, conf source) (*table.Opener, func() []stri
 	if err := set.Load(config); err != nil {
 		t.Fatal(err)
 	}
-	types := append(system.Types(), inline.Type(), cidr.Type())
+	types := append(system.Types(), inline.Type(), cidr.Type(), table.Type{Name: "btree", Cache: cache.Open})
 	log, lines := maillog.Record()
 	tables := table.NewOpener(types)
 	tables.Log = log
-	if err := s.Open(&service.Env{Name: name, Common: &common, Config: config, Log: log, Tables: tables}); err != nil {
+	if err := s.Open(&service.Env{Name: name, Common: &common, Config: config, Log: log, Tables: tables, Draining: make(chan struct{})}); err != nil {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
@@ -50,7 +53,10 @@ func start(t *testing.T, name string, conf source) (*table.Opener, func() []stri
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() {
+		l.Close()
+		s.(service.Closer).Close()
+	})
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -64,8 +70,9 @@ func start(t *testing.T, name string, conf source) (*table.Opener, func() []stri
 		}
 	}()
 	client := table.NewOpener(types)
-	client.Proxy = proxymap.Opener(endpoint.New(filepath.Dir(dir), filepath.Base(dir), "proxymap", proxymap.Protocol,
-		endpoint.Times{Timeout: 10 * time.Second, Idle: time.Second}))
+	ep := endpoint.New(filepath.Dir(dir), filepath.Base(dir), "proxymap", proxymap.Protocol,
+		endpoint.Times{Timeout: 10 * time.Second, Idle: time.Second})
+	client.Proxy, client.ProxyCache = proxymap.Opener(ep), proxymap.CacheOpener(ep)
 	return client, lines
 }
 
@@ -130,4 +137,75 @@ func TestNoProxy(t *testing.T) {
 	if got, _, _ := tab.Lookup(context.Background(), "a"); got != "b" {
 		t.Errorf("got %q", got)
 	}
+}
+
+// Two programs share a cache: what one stores, the other sees.
+func TestSharedCache(t *testing.T) {
+	spec := "btree:" + filepath.Join(t.TempDir(), "verify_cache")
+	o, lines := start(t, "proxywrite", source{"address_verify_map": "proxy:" + spec})
+	ctx := context.Background()
+	var c [2]table.Cache
+	for i := range c {
+		var err error
+		if c[i], err = o.OpenCache("proxy:" + spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := map[string]string{"a@example.com": "0:1:2:ok", "b@example.com": "", "c@example.com": "x"}
+	for key, value := range want {
+		if err := c[0].Store(ctx, key, value); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if found, err := c[0].Delete(ctx, "c@example.com"); !found || err != nil {
+		t.Errorf("delete: %v %v", found, err)
+	}
+	if found, err := c[1].Delete(ctx, "c@example.com"); found || err != nil {
+		t.Errorf("delete again: %v %v", found, err)
+	}
+	delete(want, "c@example.com")
+	if v, found, err := c[1].Lookup(ctx, "a@example.com"); v != "0:1:2:ok" || !found || err != nil {
+		t.Errorf("lookup: %q %v %v", v, found, err)
+	}
+	got := map[string]string{}
+	if err := c[1].Walk(ctx, func(k, v string) error { got[k] = v; return nil }); err != nil || !maps.Equal(got, want) {
+		t.Errorf("walk: %v, %v; want %v", got, err, want)
+	}
+	other, _ := o.OpenCache("proxy:btree:/tmp/other")
+	if err := other.Store(ctx, "k", "v"); err == nil || !strings.Contains(err.Error(), `add "proxy:btree:/tmp/other" to proxy_write_maps`) {
+		t.Errorf("store in a table that is not approved: %v", err)
+	}
+	if log := strings.Join(lines(), "\n"); !strings.Contains(log, `request for unapproved table: "btree:/tmp/other"`) {
+		t.Errorf("log: %s", log)
+	}
+}
+
+// Tables that are only read are not changed, whoever asks.
+func TestChangeOfAReadOnlyTable(t *testing.T) {
+	for _, name := range []string{"proxymap", "proxywrite"} {
+		o, _ := start(t, name, source{"virtual_alias_maps": "proxy:inline:{a=b}", "address_verify_map": "proxy:inline:{a=b}"})
+		c, _ := o.OpenCache("proxy:inline:{a=b}")
+		if err := c.Store(context.Background(), "a", "c"); err == nil {
+			t.Errorf("%s: stored", name)
+		}
+	}
+}
+
+// FuzzServe sends what is no request to the service.
+func FuzzServe(f *testing.F) {
+	f.Add([]byte("request\x00lookup\x00table\x00inline:{a=b}\x00flags\x000\x00key\x00a\x00\x00"))
+	f.Add([]byte("request\x00update\x00table\x00inline:{a=b}\x00flags\x00-1\x00key\x00a\x00value\x00\x00\x00"))
+	f.Add([]byte("request\x00sequence\x00table\x00\x00flags\x00x\x00"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		tables := table.NewOpener([]table.Type{inline.Type()})
+		s := &Server{tables: tables, log: maillog.Discard(), approved: map[string]bool{"inline:{a=b}": true}, timeout: time.Second}
+		server, client := net.Pipe()
+		go func() {
+			client.Write(b)
+			client.Close()
+		}()
+		go io.Copy(io.Discard, client)
+		s.Serve(context.Background(), server)
+		server.Close()
+	})
 }
