@@ -38,6 +38,11 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 			}
 			return 0
 		}
+		for _, c := range tools() {
+			if c.name == args[0] {
+				return c.main(args, stdin, stdout, stderr)
+			}
+		}
 	}
 	name := filepath.Base(args[0])
 	if p, ok := daemon(name); ok {
@@ -83,6 +88,10 @@ func names() []string {
 func help(w io.Writer) {
 	fmt.Fprintf(w, "Postern is a mail system that takes the place of Postfix.\n\nusage: postern command [arguments]\n\nCommands:\n")
 	for _, c := range commands() {
+		fmt.Fprintf(w, "  %-16s %s\n", c.name, c.summary)
+	}
+	fmt.Fprintf(w, "\nCommands that are called by the name postern only:\n")
+	for _, c := range tools() {
 		fmt.Fprintf(w, "  %-16s %s\n", c.name, c.summary)
 	}
 	fmt.Fprintf(w, "\nDaemons, which master starts as master.cf says:\n ")

@@ -16,6 +16,7 @@ import (
 	"postern/internal/admin/postmap"
 	"postern/internal/admin/postsuper"
 	"postern/internal/admin/sendmail"
+	"postern/internal/admin/user"
 	"postern/internal/config/param"
 	"postern/internal/config/pending"
 	"postern/internal/deliver/discard"
@@ -87,6 +88,13 @@ func commands() []command {
 		{"postmap", "build, look up and change a lookup table", withTables(postmap.Main)},
 		{"postsuper", "remove, hold, release, requeue messages; repair the queue", postsuper.Main},
 		{"sendmail", "submit mail, list the queue, build the alias database", sendmail.Main},
+	}
+}
+
+// tools lists the commands of our own, which are called as "postern NAME" only.
+func tools() []command {
+	return []command{
+		{"user", "look after the users who may log in (smtpd_sasl_type = postern)", user.Main},
 	}
 }
 

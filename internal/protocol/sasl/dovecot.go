@@ -3,7 +3,6 @@ package sasl
 import (
 	"bufio"
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"net"
@@ -16,7 +15,7 @@ import (
 
 // Limits of what the service sends.
 const (
-	maxLine       = 64 * 1024
+	maxLine       = 16 * 1024
 	maxMechanisms = 100
 )
 
@@ -107,11 +106,24 @@ func (c *conn) handshake(timeout time.Duration) error {
 			if len(f) < 2 || len(c.mechanisms) >= maxMechanisms {
 				return errors.New("malformed list of mechanisms")
 			}
+			if !validName(f[1]) {
+				return fmt.Errorf("malformed name of a mechanism: %.40q", f[1])
+			}
 			c.mechanisms = append(c.mechanisms, mechanism(f[1], f[2:]))
 		case "DONE":
 			return nil
 		}
 	}
+}
+
+// validName says whether a mechanism may be called so (RFC 4422 3.1).
+func validName(name string) bool {
+	for _, r := range name {
+		if !('A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' || '0' <= r && r <= '9' || r == '-' || r == '_') {
+			return false
+		}
+	}
+	return name != "" && len(name) <= 20
 }
 
 func mechanism(name string, traits []string) Mechanism {
@@ -150,21 +162,20 @@ func (c *conn) fields() ([]string, error) {
 	return f, nil
 }
 
-// A Dialogue is one AUTH command.
-type Dialogue struct {
+// A dovecotDialogue has a connection of its own while it lasts.
+type dovecotDialogue struct {
 	d  *Dovecot
 	c  *conn
 	id string
 }
 
-// Start begins a dialogue with the client's initial response, in base64;
-// hasInitial tells an empty one from none.
-func (d *Dovecot) Start(ctx context.Context, mech string, p Peer, initial string, hasInitial bool) (*Dialogue, Result, error) {
-	c := d.take()
-	if c != nil {
+// Start asks over a connection that was kept, if there is one: the service may
+// have closed it meanwhile, and then a new one is made.
+func (d *Dovecot) Start(ctx context.Context, mech string, p Peer, initial string, hasInitial bool) (Dialogue, Result, error) {
+	if c := d.take(); c != nil {
 		dlg, res, err := d.start(c, mech, p, initial, hasInitial)
-		if err == nil {
-			return dlg, res, nil
+		if err == nil || isTimeout(err) {
+			return dlg, res, err
 		}
 	}
 	c, err := d.dial(ctx)
@@ -174,8 +185,13 @@ func (d *Dovecot) Start(ctx context.Context, mech string, p Peer, initial string
 	return d.start(c, mech, p, initial, hasInitial)
 }
 
-func (d *Dovecot) start(c *conn, mech string, p Peer, initial string, hasInitial bool) (*Dialogue, Result, error) {
-	dlg := &Dialogue{d: d, c: c, id: strconv.Itoa(c.next)}
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
+
+func (d *Dovecot) start(c *conn, mech string, p Peer, initial string, hasInitial bool) (Dialogue, Result, error) {
+	dlg := &dovecotDialogue{d: d, c: c, id: strconv.Itoa(c.next)}
 	c.next++
 	var b strings.Builder
 	fmt.Fprintf(&b, "AUTH\t%s\t%s\tservice=%s\tnologin", dlg.id, escape(mech), escape(p.Service))
@@ -199,28 +215,19 @@ func (d *Dovecot) start(c *conn, mech string, p Peer, initial string, hasInitial
 }
 
 // Next passes on the client's answer to a challenge, in base64.
-func (g *Dialogue) Next(answer string) (Result, error) {
+func (g *dovecotDialogue) Next(_ context.Context, answer string) (Result, error) {
 	return g.exchange("CONT\t" + g.id + "\t" + escape(answer))
 }
 
 // Cancel gives the dialogue up; the service forgets it with the connection.
-func (g *Dialogue) Cancel() {
+func (g *dovecotDialogue) Cancel() {
 	if g.c != nil {
 		g.c.Close()
 		g.c = nil
 	}
 }
 
-// ErrBase64 says that the client's answer is not base64.
-var ErrBase64 = errors.New("malformed base64")
-
-// Valid says whether text is base64.
-func Valid(text string) bool {
-	_, err := base64.StdEncoding.DecodeString(text)
-	return err == nil
-}
-
-func (g *Dialogue) exchange(line string) (Result, error) {
+func (g *dovecotDialogue) exchange(line string) (Result, error) {
 	res, err := g.ask(line)
 	if err != nil {
 		g.Cancel()
@@ -233,7 +240,7 @@ func (g *Dialogue) exchange(line string) (Result, error) {
 	return res, nil
 }
 
-func (g *Dialogue) ask(line string) (Result, error) {
+func (g *dovecotDialogue) ask(line string) (Result, error) {
 	g.c.SetDeadline(time.Now().Add(g.d.timeout))
 	if _, err := g.c.Write([]byte(line + "\n")); err != nil {
 		return Result{}, err
@@ -259,19 +266,32 @@ func (g *Dialogue) ask(line string) (Result, error) {
 			if len(f) < 3 {
 				f = append(f, "")
 			}
+			if !Valid(f[2]) {
+				return Result{}, errors.New("a challenge that is not base64")
+			}
 			return Result{Outcome: Continue, Text: f[2]}, nil
 		}
 	}
 }
 
 func failure(f []string) Result {
-	res := Result{Outcome: Failure, Text: param(f, "reason"), User: param(f, "user")}
+	res := Result{Outcome: Failure, Text: printable(param(f, "reason")), User: param(f, "user")}
 	for _, w := range f {
 		if w == "temp" || w == "code=temp_fail" {
 			res.Outcome = Temporary
 		}
 	}
 	return res
+}
+
+// printable keeps control octets out of replies.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r < ' ' || r == 0x7f {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 func param(fields []string, name string) string {

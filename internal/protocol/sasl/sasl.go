@@ -1,17 +1,46 @@
-// Package sasl is the server's side of SMTP AUTH: it passes the dialogue of a
-// mechanism between a client and an authentication service.
+// Package sasl is the server's side of SMTP AUTH: the mechanisms by which a
+// client shows who it is, and the services that know the users.
 //
-// The service is Dovecot's, over its auth-client protocol: lines of fields
-// that tabs separate. It says which mechanisms there are, checks what the
-// client sends, and names the user; no password is looked at here.
+// A Service offers mechanisms and begins a Dialogue for each AUTH command.
+// There are three: Dovecot's auth service, which runs the mechanisms itself and
+// looks at the passwords (Dovecot); the setting of the Cyrus library, of which
+// saslauthd and the user database are understood (Cyrus); and a table of users
+// of our own (Accounts). The two last ones run PLAIN, LOGIN and SCRAM here.
 //
-// RFC 4954 defines AUTH, RFC 4422 SASL. Dovecot: doc/auth-protocol.txt.
+// RFC 4954 defines AUTH, RFC 4422 SASL, RFC 4616 PLAIN, RFC 5802 and 7677 SCRAM.
 package sasl
 
 import (
+	"context"
+	"encoding/base64"
 	"fmt"
 	"strings"
 )
+
+// A Service authenticates clients. It may be used from several goroutines.
+type Service interface {
+	// Mechanisms lists what the service offers.
+	Mechanisms(ctx context.Context) ([]Mechanism, error)
+	// Start begins a dialogue with the client's initial response, in base64;
+	// hasInitial tells an empty one from none. The Dialogue is to be used
+	// while the Result says Continue.
+	Start(ctx context.Context, mech string, p Peer, initial string, hasInitial bool) (Dialogue, Result, error)
+	Close() error
+}
+
+// A Dialogue is one AUTH command.
+type Dialogue interface {
+	// Next passes on the client's answer to a challenge, in base64.
+	Next(ctx context.Context, answer string) (Result, error)
+	// Cancel gives the dialogue up.
+	Cancel()
+}
+
+// Valid says whether text is base64.
+func Valid(text string) bool {
+	_, err := base64.StdEncoding.DecodeString(text)
+	return err == nil
+}
 
 // Options are security options (smtpd_sasl_security_options).
 type Options struct {

@@ -107,14 +107,97 @@ func TestDovecot(t *testing.T) {
 	if err != nil || res.Outcome != Continue || res.Text != "VXNlcm5hbWU6" {
 		t.Fatalf("LOGIN: %+v, %v", res, err)
 	}
-	if res, err = g.Next(plain("joe")); err != nil || res.Outcome != Continue {
+	if res, err = g.Next(ctx, plain("joe")); err != nil || res.Outcome != Continue {
 		t.Fatalf("LOGIN user: %+v, %v", res, err)
 	}
-	if res, err = g.Next(plain("secret")); err != nil || res.User != "joe" {
+	if res, err = g.Next(ctx, plain("secret")); err != nil || res.User != "joe" {
 		t.Fatalf("LOGIN password: %+v, %v", res, err)
 	}
 	if _, err := NewDovecot("/nonexistent", time.Second).Mechanisms(ctx); err == nil {
 		t.Error("no error without a service")
+	}
+}
+
+// A service that misbehaves costs a temporary failure.
+func TestDovecotMisbehaves(t *testing.T) {
+	const hello = "VERSION\t1\t2\nMECH\tPLAIN\tplaintext\nDONE\n"
+	for _, tt := range []struct {
+		name, hello, answer, want string
+	}{
+		{"dies at once", "", "", "EOF"},
+		{"dies in the handshake", "VERSION\t1\t2\n", "", "EOF"},
+		{"speaks another version", "VERSION\t2\t0\nDONE\n", "", "unsupported protocol version"},
+		{"has mechanisms with odd names", "VERSION\t1\t2\nMECH\tPL\x01nAIN\nDONE\n", "", "malformed name"},
+		{"has too many mechanisms", "VERSION\t1\t2\n" + strings.Repeat("MECH\tX\n", 101) + "DONE\n", "", "malformed list"},
+		{"sends a line without end", "VERSION\t1\t2\n" + strings.Repeat("x", 2*maxLine), "", "buffer full"},
+		{"dies at the question", hello, "", "EOF"},
+		{"hangs", hello, "hang", "timeout"},
+		{"answers another question", hello, "OK\t77\tuser=root\n", "timeout"},
+		{"names no user", hello, "OK\t1\n", "success without a user"},
+		{"challenges with a line end", hello, "CONT\t1\tx\x01r\x01n235 in\n", "not base64"},
+	} {
+		path := filepath.Join(t.TempDir(), "auth")
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			fmt.Fprint(c, tt.hello)
+			r := bufio.NewReader(c)
+			for tt.answer != "" {
+				line, err := r.ReadString('\n')
+				if err != nil {
+					return
+				}
+				if strings.HasPrefix(line, "AUTH") && tt.answer != "hang" {
+					fmt.Fprint(c, tt.answer)
+				}
+			}
+		}()
+		d := NewDovecot("unix:"+path, 200*time.Millisecond)
+		_, _, err = d.Start(context.Background(), "PLAIN", Peer{Service: "smtp"}, "AGpvZQBzZWNyZXQ=", true)
+		if err == nil || !strings.Contains(err.Error(), tt.want) && !strings.Contains(err.Error(), "reset") && !strings.Contains(err.Error(), "broken pipe") {
+			t.Errorf("a service that %s: got %v, want %q", tt.name, err, tt.want)
+		}
+		l.Close()
+		d.Close()
+	}
+}
+
+// A service that was started anew is found again, and its mechanisms with it.
+func TestDovecotRestarts(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "auth")
+	d := NewDovecot(path, 5*time.Second)
+	defer d.Close()
+	for range 2 {
+		l, err := net.Listen("unix", path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan struct{})
+		go func() {
+			c, err := l.Accept()
+			if err == nil {
+				go func() {
+					talk(c)
+					close(done)
+				}()
+			}
+		}()
+		_, res, err := d.Start(context.Background(), "PLAIN", Peer{Service: "smtp", Secured: true}, "AGpvZQBzZWNyZXQ=", true)
+		if err != nil || res.User != "joe" {
+			t.Errorf("got %+v, %v", res, err)
+		}
+		l.Close()
+		for _, c := range d.idle {
+			c.Conn.(*net.UnixConn).CloseWrite() // the service sees the end and goes
+		}
+		<-done
 	}
 }
 
@@ -146,7 +229,10 @@ func FuzzReply(f *testing.F) {
 			if len(fields) == 0 {
 				t.Fatal("a line without fields")
 			}
-			failure(fields)
+			if r := failure(fields); r.Text != printable(r.Text) {
+				t.Fatalf("reason %q", r.Text)
+			}
+			mechanism(fields[0], fields)
 		}
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"postern/internal/protocol/sasl"
 	"postern/internal/service"
 	"postern/internal/table"
+	"postern/internal/table/bdb"
 	"postern/internal/table/matchlist"
 )
 
@@ -19,6 +20,9 @@ type saslConfig struct {
 	Enable              bool
 	Type, Path, Service string
 	Options, TLSOptions string
+	LocalDomain         string
+	CyrusPath           string
+	Users               string
 	MechanismFilter     string
 	ExceptionsNetworks  string
 	AuthenticatedHeader bool
@@ -31,6 +35,9 @@ func (c *saslConfig) params(s *param.Set) {
 	s.Str(&c.Type, "smtpd_sasl_type", "cyrus", param.MinLen(1))
 	s.Str(&c.Path, "smtpd_sasl_path", "smtpd", param.MinLen(1))
 	s.Str(&c.Service, "smtpd_sasl_service", "smtp", param.MinLen(1))
+	s.Str(&c.LocalDomain, "smtpd_sasl_local_domain", "")
+	s.Str(&c.CyrusPath, "cyrus_sasl_config_path", "")
+	s.Str(&c.Users, "smtpd_sasl_users", "${config_directory}/sasl_users", param.MinLen(1))
 	s.Str(&c.Options, "smtpd_sasl_security_options", "noanonymous")
 	s.Str(&c.TLSOptions, "smtpd_sasl_tls_security_options", "$smtpd_sasl_security_options")
 	s.Str(&c.MechanismFilter, "smtpd_sasl_mechanism_filter", "!external, static:rest")
@@ -42,7 +49,7 @@ func (c *saslConfig) params(s *param.Set) {
 
 // A saslServer is the authentication of all sessions; nil when there is none.
 type saslServer struct {
-	backend    *sasl.Dovecot
+	backend    sasl.Service
 	plain, tls sasl.Options // without and with TLS
 	filter     *matchlist.List
 	exceptions *matchlist.List
@@ -56,11 +63,11 @@ func (s *Server) openSASL(e *service.Env) error {
 	if !c.Enable || s.standAlone {
 		return nil
 	}
-	if !strings.EqualFold(c.Type, "dovecot") {
-		return fmt.Errorf("smtpd_sasl_type = %s is not supported yet: specify \"dovecot\"", c.Type)
-	}
-	v := &saslServer{backend: sasl.NewDovecot(c.Path, saslTimeout)}
+	v := &saslServer{}
 	var err error
+	if v.backend, err = s.openBackend(e); err != nil {
+		return err
+	}
 	if v.plain, err = sasl.ParseOptions(param.Split(c.Options)); err != nil {
 		return fmt.Errorf("smtpd_sasl_security_options: %w", err)
 	}
@@ -73,6 +80,47 @@ func (s *Server) openSASL(e *service.Env) error {
 	v.exceptions, err = matchlist.New("smtpd_sasl_exceptions_networks", c.ExceptionsNetworks, e.Tables, matchlist.Parent)
 	s.sasl = v
 	return err
+}
+
+// openBackend chooses the service by smtpd_sasl_type.
+func (s *Server) openBackend(e *service.Env) (sasl.Service, error) {
+	c := &s.normal.SASL
+	switch strings.ToLower(c.Type) {
+	case "dovecot":
+		return sasl.NewDovecot(c.Path, saslTimeout), nil
+	case "cyrus":
+		conf, err := sasl.LoadCyrusConfig(c.Path, c.CyrusPath, s.common.ConfigDirectory)
+		if err != nil {
+			return nil, err
+		}
+		return sasl.NewCyrus(conf, c.LocalDomain, s.common.MyHostname, saslTimeout, func(path string) (sasl.PropertyLookup, error) {
+			t, err := bdb.OpenHash(path, e.Tables)
+			if err != nil {
+				return nil, err
+			}
+			return t.Lookup, nil
+		})
+	case "postern":
+		accounts, err := s.openUsers(e)
+		if err != nil {
+			return nil, fmt.Errorf("smtpd_sasl_users = %s: %w", c.Users, err)
+		}
+		return sasl.NewNative(accounts, c.LocalDomain, saslTimeout)
+	}
+	return nil, fmt.Errorf("smtpd_sasl_type = %s is not known: specify \"dovecot\", \"cyrus\" or \"postern\"", c.Type)
+}
+
+// openUsers opens a file, or a lookup table "type:name".
+func (s *Server) openUsers(e *service.Env) (sasl.Accounts, error) {
+	name := s.normal.SASL.Users
+	if strings.HasPrefix(name, "/") {
+		return sasl.OpenUserFile(name, sasl.UserFileLog{Warn: s.log.Warningf, Lost: e.Tables.Stale})
+	}
+	t, err := e.Tables.With(table.KeepCase).Open(name)
+	if err != nil {
+		return nil, err
+	}
+	return &sasl.UserTable{Name: name, Table: t}, nil
 }
 
 // An authState is who has authenticated.
@@ -169,7 +217,7 @@ func (s *session) saslPeer() sasl.Peer {
 type authDialogue struct {
 	s    *session
 	mech string
-	dlg  *sasl.Dialogue
+	dlg  sasl.Dialogue
 }
 
 // step turns an answer of the service into a reply.
@@ -208,7 +256,7 @@ func (d *authDialogue) answer() outcome {
 		d.dlg.Cancel()
 		return say(ok(501, "5.5.4", "Error: bad base64"))
 	}
-	return d.step(d.dlg.Next(text))
+	return d.step(d.dlg.Next(d.s.ctx, text))
 }
 
 func (d *authDialogue) fail(res sasl.Result) outcome {

@@ -168,3 +168,8 @@ var errCorrupt = errors.New("the database is corrupt")
 func corrupt(page uint32, what string) error {
 	return fmt.Errorf("%w: page %d: %s", errCorrupt, page, what)
 }
+
+// OpenHash opens a hash file whose name has no ".db": another program's.
+func OpenHash(path string, o *table.Opener) (table.Table, error) {
+	return table.OpenFile(path, o, func(f *os.File) (table.Table, error) { return load(f, "hash") })
+}
