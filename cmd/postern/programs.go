@@ -4,7 +4,9 @@ import (
 	"io"
 
 	"postern/docs"
+	"postern/internal/admin/check"
 	setgid "postern/internal/admin/command"
+	"postern/internal/admin/diffconfig"
 	"postern/internal/admin/explain"
 	"postern/internal/admin/postalias"
 	"postern/internal/admin/postcat"
@@ -17,6 +19,7 @@ import (
 	"postern/internal/admin/postsuper"
 	"postern/internal/admin/sendmail"
 	"postern/internal/admin/user"
+	"postern/internal/config/maincf"
 	"postern/internal/config/param"
 	"postern/internal/config/pending"
 	"postern/internal/deliver/discard"
@@ -74,6 +77,10 @@ type command struct {
 // commands lists them.
 func commands() []command {
 	return []command{
+		{"check", "look the configuration through for what will not work", func(args []string, _ io.Reader, stdout, stderr io.Writer) int {
+			return check.Main(args, stdout, stderr, checked())
+		}},
+		{"diff-config", "say what changes for each service between two configuration directories", diffConfig},
 		{"explain", "say what a parameter of main.cf means", explainNames},
 		{"mailq", "list the mail queue", sendmail.Main},
 		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings()) }},
@@ -81,7 +88,9 @@ func commands() []command {
 		{"postalias", "build, look up and change an alias database", withTables(postalias.Main)},
 		{"postcat", "show a queue file", postcat.Main},
 		{"postconf", "show and change main.cf and master.cf", showConfig},
-		{"postfix", "start, stop and look after the mail system", postfix.Main},
+		{"postfix", "start, stop and look after the mail system", func(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+			return postfix.Main(args, stdin, stdout, stderr, checked())
+		}},
 		{"postkick", "send a request to a service", postkick.Main},
 		{"postlock", "run a command while a mailbox is locked", postlock.Main},
 		{"postlog", "write a line into the log of the mail system", postlog.Main},
@@ -129,6 +138,24 @@ func parameters() []func(*param.Set) {
 		list = append(list, p.Params)
 	}
 	return list
+}
+
+// checked is what "postern check" and "postfix check" are told of the programs.
+func checked() check.Knowledge {
+	tell := warnings()
+	return check.Knowledge{
+		Programs: daemons(), Tables: tables(), Parameters: parameters(), Listen: master.Check,
+		Unknown: func(c *maincf.Config, texts []string) []string { return tell(c, texts) },
+	}
+}
+
+// diffConfig is the command that compares configurations.
+func diffConfig(args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	var list []diffconfig.Reader
+	for _, r := range readers() {
+		list = append(list, diffconfig.Reader{Name: r.Name, Params: r.Params})
+	}
+	return diffconfig.Main(args, stdout, stderr, list)
 }
 
 // explainNames is the command that shows the reference.

@@ -36,6 +36,7 @@ var kits = map[string]bool{
 	"internal/deliver/agent":          true, // what is common to delivery agents
 	"internal/admin/command":          true, // what is common to commands
 	"internal/admin/mapfile":          true, // what postmap and postalias share
+	"internal/admin/check":            true, // "postern check", and "postfix check"
 	"internal/ipc/attr":               true,
 	"internal/ipc/endpoint":           true,
 	"internal/ipc/trigger":            true,

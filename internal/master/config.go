@@ -68,6 +68,12 @@ func load(dir string, old *configuration) (*configuration, error) {
 	return c, c.resolve()
 }
 
+// Check says why master could not run the configuration in dir; nil if it could.
+func Check(dir string) error {
+	_, err := load(dir, nil)
+	return err
+}
+
 // Params names the main.cf parameters that master reads, besides those of
 // every program.
 func Params(s *param.Set) { new(configuration).params(s) }

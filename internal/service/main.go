@@ -261,6 +261,14 @@ func lockName(name string) string {
 
 // open lets the program open what it needs.
 func (s *process) open() error {
+	if err := s.prepare(); err != nil {
+		return err
+	}
+	return s.service.Open(s.env)
+}
+
+// prepare makes the environment of the program.
+func (s *process) prepare() error {
 	tables := table.NewOpener(s.types)
 	tables.Log = s.log
 	tables.DefaultType = s.common.DefaultDatabaseType
@@ -299,5 +307,5 @@ func (s *process) open() error {
 		Privileged: privileged(),
 		Chroot:     s.jailed(),
 	}
-	return s.service.Open(s.env)
+	return nil
 }

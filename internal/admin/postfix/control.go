@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"postern/internal/admin/check"
 	"postern/internal/admin/command"
 )
 
@@ -32,7 +33,7 @@ func (p *postfix) start(foreground bool) int {
 	if !p.checkFatal() {
 		return p.fatal("Postfix integrity check failed!")
 	}
-	p.checkWarn()
+	p.tellFindings(check.Files(&p.Common))
 	p.tell("starting the Postfix mail system")
 	if foreground {
 		return p.startForeground(master)

@@ -11,8 +11,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
+	"postern/internal/admin/check"
 	"postern/internal/admin/command"
 	"postern/internal/base/maillog"
 	"postern/internal/base/sys"
@@ -42,12 +44,14 @@ const commandList = "start (or stop, reload, abort, flush, check, status, set-pe
 type postfix struct {
 	*command.Command
 	Config
+	check.Knowledge
 	log *maillog.Logger
 }
 
 // Main runs the command with args, its name first, and returns its exit status.
-func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	p := &postfix{Command: command.New("postfix", stdin, stdout, stderr)}
+// k is for "postfix check".
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, k check.Knowledge) int {
+	p := &postfix{Knowledge: k, Command: command.New("postfix", stdin, stdout, stderr)}
 	var dir string
 	rest, err := command.Getopt(args[1:], "c:Dv", func(option byte, arg string) error {
 		switch option {
@@ -89,7 +93,7 @@ func (p *postfix) ours() bool {
 	}
 	defer f.Close()
 	st, err := f.Stat()
-	return err == nil && ownerOf(st) == os.Geteuid()
+	return err == nil && int(st.Sys().(*syscall.Stat_t).Uid) == os.Geteuid()
 }
 
 func (p *postfix) run(name string, args []string) int {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/admin/check"
 	"postern/internal/base/sys"
 )
 
@@ -48,7 +49,7 @@ func group(t *testing.T) string {
 func run(t *testing.T, dir string, args ...string) (int, string) {
 	t.Helper()
 	var stderr strings.Builder
-	status := Main(append([]string{"postfix", "-c", dir + "/etc"}, args...), nil, &stderr, &stderr)
+	status := Main(append([]string{"postfix", "-c", dir + "/etc"}, args...), nil, &stderr, &stderr, check.Knowledge{})
 	return status, stderr.String()
 }
 

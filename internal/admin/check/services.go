@@ -1,0 +1,126 @@
+package check
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"postern/internal/config/mastercf"
+	"postern/internal/service"
+)
+
+// openable are the programs whose Open changes nothing.
+var openable = [...]string{
+	"cleanup", "discard", "error", "lmtp", "local", "pipe", "proxymap", "showq", "smtp", "smtpd", "trivial-rewrite", "virtual",
+}
+
+// checkServices tells of services that would not start, and of what they would
+// complain about.
+func (c *checker) checkServices() {
+	for i := range c.services {
+		s := &c.services[i]
+		path := filepath.Join(c.common.DaemonDirectory, s.Command)
+		st, err := os.Stat(path)
+		switch {
+		case err != nil:
+			c.add(Finding{Severity: Error, File: c.masterFile(), Line: s.Line, Service: s.Key(),
+				Message: fmt.Sprintf("program %s: %v", path, reason(err)),
+				Remedy:  "name a program in daemon_directory, or remove the entry"})
+		case st.IsDir() || st.Mode()&0o111 == 0:
+			c.add(Finding{Severity: Error, File: c.masterFile(), Line: s.Line, Service: s.Key(),
+				Message: fmt.Sprintf("%s is not a program", path), Remedy: "make it executable, or remove the entry"})
+		}
+		n := slices.IndexFunc(c.Programs, func(p service.Program) bool { return p.Name == s.Command })
+		if n >= 0 {
+			c.try(c.Programs[n], s)
+		}
+	}
+}
+
+// try tries a service out.
+func (c *checker) try(p service.Program, s *mastercf.Service) {
+	t := service.Try(p, c.Tables, c.main, s, slices.Contains(openable[:], p.Name))
+	for _, note := range t.Notes {
+		label, text, ok := strings.Cut(note, ": ")
+		if !ok || label != "warning" && label != "error" {
+			continue
+		}
+		if c.tableSaid(text) {
+			continue
+		}
+		c.add(c.ofService(s, Finding{Severity: Warning, Message: text}))
+	}
+	if t.Err == nil || c.tableSaid(t.Err.Error()) || c.keysSaid(s, t.Err.Error()) {
+		return
+	}
+	severity := Error
+	if !c.mentioned(s) {
+		severity = Warning
+	}
+	c.add(c.ofService(s, Finding{Severity: severity, Message: "the service would not start: " + t.Err.Error()}))
+}
+
+// mentioned says whether a service is needed. Commands that some entries of
+// the master.cf of distributions run are not installed everywhere; an entry for
+// pipe that no setting names gets no mail.
+func (c *checker) mentioned(s *mastercf.Service) bool {
+	if s.Command != "pipe" {
+		return true
+	}
+	for _, name := range c.main.Names() {
+		if slices.Contains(word.FindAllString(c.value(c.main, name), -1), s.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// keysSaid says whether a message is about a key or certificate of which there
+// is a finding already.
+func (c *checker) keysSaid(s *mastercf.Service, text string) bool {
+	if !strings.Contains(text, "certificate") && !strings.Contains(text, "tls") {
+		return false
+	}
+	return slices.ContainsFunc(c.findings, func(f Finding) bool {
+		return strings.Contains(f.Parameter, "_tls_") && (f.Service == s.Key() || strings.Contains(text, f.Parameter) || strings.HasPrefix(f.Parameter, s.Command))
+	})
+}
+
+// ofService says where a finding about a service belongs: to the line of
+// master.cf if an option there sets the parameter, else to main.cf's.
+func (c *checker) ofService(s *mastercf.Service, f Finding) Finding {
+	f.Service = s.Key()
+	for _, o := range s.Overrides {
+		if strings.Contains(f.Message, o.Name) {
+			f.Parameter, f.File, f.Line = o.Name, c.masterFile(), s.Line
+			f.Message = strings.Replace(f.Message, "option -o: ", "", 1)
+			return f
+		}
+	}
+	prefix := "the service would not start: "
+	text, fatal := strings.CutPrefix(f.Message, prefix)
+	f.Message = text
+	f = c.located(f)
+	if fatal {
+		f.Message = prefix + f.Message
+	}
+	if f.File == "" {
+		f.File, f.Line = c.masterFile(), s.Line
+	}
+	return f
+}
+
+// tableSaid says whether a message is that of a table that was reported
+// already, with its parameter.
+func (c *checker) tableSaid(text string) bool {
+	for i := range c.findings {
+		if m, ok := strings.CutPrefix(c.findings[i].Message, "table "); ok {
+			if _, cause, ok := strings.Cut(m, ": "); ok && strings.Contains(text, cause) {
+				return true
+			}
+		}
+	}
+	return false
+}
