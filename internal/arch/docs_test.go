@@ -1,6 +1,7 @@
 package arch
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,4 +29,68 @@ func TestDifferencesAreDocumented(t *testing.T) {
 			t.Errorf("docs/compatibility.md does not name the archive %s, which has a section of Postern's own", name)
 		}
 	}
+}
+
+// Every difference names the tests that hold it, and these exist.
+func TestDifferencesAreTested(t *testing.T) {
+	doc, err := os.ReadFile("../../docs/compatibility.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := testNames(t)
+	parts := strings.Split(string(doc), "\n## ")
+	for _, part := range parts[1:] {
+		title, body, _ := strings.Cut(part, "\n")
+		if title == "Not built yet" {
+			body, _, _ = strings.Cut(body, "\n- ")
+			body = "\n- " + body
+		}
+		for _, entry := range strings.Split("\n"+body, "\n- ")[1:] {
+			begin, end := strings.LastIndex(entry, "["), strings.LastIndex(entry, "]")
+			if begin < 0 || end < begin {
+				t.Errorf("docs/compatibility.md, %s: no test in brackets holds the entry %.60q", title, entry)
+				continue
+			}
+			for _, name := range strings.Split(strings.ReplaceAll(entry[begin+1:end], "\n", " "), ",") {
+				name = strings.Trim(name, " `")
+				if !tests[name] {
+					t.Errorf("docs/compatibility.md, %s: there is no test or archive %q", title, name)
+				}
+			}
+		}
+	}
+}
+
+// testNames are the names of tests of Go and of archives.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	names := make(map[string]bool)
+	for _, top := range []string{"cmd", "internal", "test"} {
+		err := filepath.WalkDir("../../"+top, func(path string, d fs.DirEntry, err error) error {
+			if err != nil {
+				return err
+			}
+			if name, ok := strings.CutSuffix(d.Name(), ".txtar"); ok {
+				names[name] = true
+			}
+			if !strings.HasSuffix(d.Name(), "_test.go") {
+				return nil
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			for _, line := range strings.Split(string(text), "\n") {
+				if rest, ok := strings.CutPrefix(line, "func "); ok && (strings.HasPrefix(rest, "Test") || strings.HasPrefix(rest, "Fuzz")) {
+					name, _, _ := strings.Cut(rest, "(")
+					names[name] = true
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return names
 }
