@@ -10,6 +10,7 @@ import (
 // ours are parameters that Postfix 3.11 does not have.
 var ours = map[string]bool{
 	"maillog_format":         true,
+	"queue_journal":          true,
 	"smtpd_sasl_users":       true,
 	"dns_resolver_addresses": true, // for tests: instead of /etc/resolv.conf
 	"native_hosts_file":      true, // for tests: instead of /etc/hosts

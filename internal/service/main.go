@@ -98,15 +98,24 @@ func (s *process) fail(err error) int {
 	return 1
 }
 
-// tuneRuntime makes the heap grow in small steps: dozens of these processes
-// run on one machine, most of them idle. A message passes through six of them,
-// so that they keep the processors busy together; threads that look for work
-// in each of them cost a tenth of the processor time.
+// tuneRuntime bounds what a process takes of the machine: dozens of them run
+// on it, most of them idle. A message passes through six, so that they keep the
+// processors busy together; threads that look for work in each of them cost a
+// tenth of the processor time. Where work is to wait for disks, though, a
+// thread that waits must not keep the others from their work.
 func (s *process) tuneRuntime() error {
-	debug.SetGCPercent(50)
-	runtime.GOMAXPROCS(max(1, runtime.NumCPU()/2))
+	debug.SetGCPercent(200)
+	threads := max(1, runtime.NumCPU()/2)
+	if s.program.Root {
+		threads = max(threads, diskThreads)
+	}
+	runtime.GOMAXPROCS(threads)
 	return nil
 }
+
+// diskThreads is how many deliveries to mailboxes may wait for the disk before
+// the runtime has to notice that they do.
+const diskThreads = 8
 
 func (s *process) readOptions() (err error) {
 	s.opt, err = parseOptions(s.args)

@@ -26,6 +26,8 @@ var (
 	rounds = flag.Int("rounds", 3, "samples of each figure")
 	only   = flag.String("only", "", "cases whose name contains this")
 	quick  = flag.Bool("quick", false, "a quarter of the messages")
+	number = flag.Int("messages", 0, "how many a sample has; 0: by size and sessions")
+	alone  = flag.Bool("alone", false, "Postern only: figures without ratios, for profiles")
 )
 
 // A contender is a system with a configuration.
@@ -109,6 +111,9 @@ func TestThroughput(t *testing.T) {
 }
 
 func messages(size, sessions int) int {
+	if *number > 0 {
+		return *number
+	}
 	n := 3000
 	if size > 4096 || sessions == 1 {
 		n = 1000
@@ -123,6 +128,9 @@ func measure(t *testing.T, w workload, size, sessions int) {
 	samples := map[string][]sample{}
 	for r := 0; r < *rounds; r++ {
 		for _, c := range contenders {
+			if *alone && c.system.Name != harness.Postern.Name {
+				continue
+			}
 			samples[c.name] = append(samples[c.name], run(t, c, w, size, sessions))
 		}
 	}
@@ -147,6 +155,10 @@ func measure(t *testing.T, w workload, size, sessions int) {
 	}
 	for _, col := range columns {
 		var values []float64
+		if *alone {
+			fmt.Printf("%-18s %-11s postern %9.2f\n", t.Name()[len("TestThroughput/"):], col.name, figure("postern", col.of))
+			continue
+		}
 		for _, c := range contenders {
 			values = append(values, figure(c.name, col.of))
 		}
@@ -171,7 +183,7 @@ func start(t *testing.T, c contender, w workload) *harness.Instance {
 		addr := sink.Addr()
 		main = strings.ReplaceAll(main, "@sink@", addr[strings.LastIndexByte(addr, ':')+1:])
 	}
-	i := harness.New(t, c.system, harness.Config{Main: main, Files: map[string]string{"vmailbox": vmailbox()}})
+	i := harness.New(t, c.system, harness.Config{Main: main, Files: map[string]string{"vmailbox": vmailbox()}, Place: freshDisk(t)})
 	if strings.Contains(w.main, "@DIR@/vmail") {
 		maildirs(t, i)
 	}
@@ -193,7 +205,7 @@ func maildirs(t *testing.T, i *harness.Instance) {
 
 func run(t *testing.T, c contender, w workload, size, sessions int) sample {
 	i := start(t, c, w)
-	defer i.Stop()
+	defer end(i)
 	n := messages(size, sessions)
 	send(t, i, w, size, sessions, max(50, n/10), "warm")
 	drained(i)
@@ -252,7 +264,7 @@ func TestMemory(t *testing.T) {
 			close := hold(t, i, idle)
 			values[c.name] = float64(pss(i)) / 1024
 			close()
-			i.Stop()
+			end(i)
 		}
 		fmt.Printf("memory %5d idle sessions: postern %8.1f MiB  postfix %8.1f MiB  ratio %.3f\n",
 			idle, values["postern"], values["postfix"], values["postern"]/values["postfix"])

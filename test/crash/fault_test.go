@@ -47,7 +47,7 @@ func inject(t *testing.T, i *harness.Instance, pid int, fault string) (stop func
 // A message whose sync or write fails is refused for now, is not queued, and
 // harms no other.
 func TestFailingDisk(t *testing.T) {
-	for _, fault := range []string{"fsync:error=EIO", "fsync:error=ENOSPC", "pwrite64:error=EIO", "pwrite64:error=ENOSPC", "pwrite64:error=EDQUOT"} {
+	for _, fault := range []string{"fsync,fdatasync:error=EIO", "fsync,fdatasync:error=ENOSPC", "pwrite64:error=EIO", "pwrite64:error=ENOSPC", "pwrite64:error=EDQUOT"} {
 		t.Run(fault, func(t *testing.T) {
 			i := harness.New(t, harness.Postern, harness.Config{Main: mainCF})
 			i.Start()

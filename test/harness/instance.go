@@ -23,6 +23,10 @@ type Config struct {
 	Main   string            // lines for main.cf
 	Master string            // entries for master.cf; one with the name and type of a base entry replaces it
 	Files  map[string]string // further files in the configuration directory
+
+	// Place, if it is not nil, prepares the instance's empty folder, a path on
+	// the host, before anything is laid out there.
+	Place func(dir string) error
 }
 
 // An Instance is one mail system with its configuration, queue and log.
@@ -58,6 +62,9 @@ func New(t testing.TB, s System, c Config) *Instance {
 		if !errors.Is(err, os.ErrExist) || n == slots {
 			t.Fatal(err)
 		}
+	}
+	if c.Place != nil {
+		i.must(c.Place(i.Host("")))
 	}
 	i.must(os.MkdirAll(i.Host("etc"), 0o755))
 	i.QueueDirs()
@@ -116,7 +123,7 @@ func (i *Instance) QueueDirs() {
 	}
 	make("queue", 0o755, 0, 0)
 	make("queue/pid", 0o755, 0, 0)
-	for _, name := range []string{"incoming", "active", "deferred", "hold", "corrupt", "saved", "bounce", "defer", "trace", "flush", "spare", "private"} {
+	for _, name := range []string{"incoming", "active", "deferred", "hold", "corrupt", "saved", "bounce", "defer", "trace", "flush", "spare", "journal", "private"} {
 		make("queue/"+name, 0o700, uidPostfix, 0)
 	}
 	make("queue/maildrop", 0o730, uidPostfix, gidPostdrop)

@@ -33,6 +33,7 @@ func Directories() []Directory {
 		{"flush", false, false, 0o700},
 		{"hold", false, false, 0o700},
 		{"incoming", false, false, 0o700},
+		{"journal", false, false, 0o700}, // not Postfix's: new messages, to be restored after a crash
 		{"maildrop", false, true, 0o730},
 		{"pid", true, false, 0o755},
 		{"private", false, false, 0o700},

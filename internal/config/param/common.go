@@ -67,6 +67,7 @@ type Common struct {
 	HashQueueNames               string
 	HashQueueDepth               int
 	EnableLongQueueIDs           bool
+	QueueJournal                 bool
 	LineLengthLimit              int
 	MessageSizeLimit             int64
 	SoftBounce                   bool
@@ -178,6 +179,7 @@ func (c *Common) queue(s *Set) {
 	s.Str(&c.HashQueueNames, "hash_queue_names", "deferred, defer")
 	s.Int(&c.HashQueueDepth, "hash_queue_depth", 1, Min(1))
 	s.Bool(&c.EnableLongQueueIDs, "enable_long_queue_ids", false)
+	s.Bool(&c.QueueJournal, "queue_journal", true) // ours
 	s.Int(&c.LineLengthLimit, "line_length_limit", 2048, Min(512))
 	s.Long(&c.MessageSizeLimit, "message_size_limit", 10240000, Min(0))
 	s.Bool(&c.SoftBounce, "soft_bounce", false)

@@ -25,7 +25,7 @@ func (m *manager) finished(msg *message) {
 		m.probes.Add(-1)
 	}
 	end := fate{deferred: msg.deferred, look: msg.bounced || !msg.fresh}
-	go func() {
+	m.workers.do(func() {
 		m.finishes <- struct{}{}
 		reports := m.reports(msg, end)
 		<-m.finishes
@@ -46,7 +46,7 @@ func (m *manager) finished(msg *message) {
 			}
 		}
 		m.post(func() { delete(m.active, msg.id) })
-	}()
+	})
 }
 
 // reports are the notices that a message needs before it leaves the active

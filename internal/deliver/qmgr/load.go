@@ -42,13 +42,13 @@ func (m *manager) load(ctx context.Context, c candidate) {
 	m.active[c.id] = msg
 	m.loads++
 	room := max(m.cfg.RecipientMinimum, m.cfg.RecipientLimit-m.sched.Recipients())
-	go func() {
+	m.workers.do(func() {
 		targets, err := m.open(ctx, msg, c, room)
 		m.post(func() {
 			m.loads--
 			m.loaded(msg, targets, err)
 		})
-	}()
+	})
 }
 
 // errSkip is why a message does not enter the active queue, when that is not

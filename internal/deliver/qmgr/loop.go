@@ -2,6 +2,7 @@ package qmgr
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,6 +41,7 @@ type manager struct {
 	now      func() time.Time
 	patience time.Duration // between attempts to take a message out of the active queue
 
+	workers  *workers
 	told     chan func()   // what others report
 	finishes chan struct{} // a token for each message being ended
 	ones     oneByOne
@@ -85,6 +87,7 @@ func newManager(cfg *Config, env *service.Env) *manager {
 		logs:     logs{log(c.BounceServiceName), log(c.DeferServiceName), log(c.TraceServiceName)},
 		now:      time.Now,
 		patience: time.Minute,
+		workers:  newWorkers(maxLoads + maxFinishes),
 		told:     make(chan func(), maxTold),
 		finishes: make(chan struct{}, maxFinishes),
 		stopped:  make(chan struct{}),
@@ -135,9 +138,13 @@ func (m *manager) post(f func()) {
 
 func (m *manager) run(ctx context.Context) error {
 	defer close(m.stopped)
+	if err := m.store.Recover(m.env.Log.Warningf); err != nil {
+		m.env.Log.Warningf("%v", err) // the journal stays for another attempt
+	}
 	if err := m.takeOver(); err != nil {
 		return err
 	}
+	go m.keep()
 	m.started = m.now()
 	m.sched.Tick(m.started)
 	m.incoming.start(m, scanOptions{})
@@ -167,6 +174,35 @@ func (m *manager) run(ctx context.Context) error {
 	}
 	m.stop()
 	return nil
+}
+
+const (
+	// settlePause is how often the queue's journal is looked after.
+	settlePause = time.Second
+	// scrubPause is how long what was in finished messages is kept.
+	scrubPause = time.Minute
+)
+
+// keep looks after the store while the loop runs.
+func (m *manager) keep() {
+	settle := time.NewTicker(settlePause)
+	defer settle.Stop()
+	scrubbed := m.now()
+	for {
+		select {
+		case <-settle.C:
+		case <-m.stopped:
+			return
+		}
+		err := m.store.Settle()
+		if now := m.now(); now.Sub(scrubbed) >= scrubPause {
+			scrubbed = now
+			err = errors.Join(err, m.store.ScrubSpares(now.Add(-scrubPause)))
+		}
+		if err != nil {
+			m.env.Log.Warningf("%v", err)
+		}
+	}
 }
 
 // drain does what else was reported meanwhile.

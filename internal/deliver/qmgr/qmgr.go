@@ -51,6 +51,9 @@ func (s *Server) Open(env *service.Env) error {
 // Run is the queue manager's loop.
 func (s *Server) Run(ctx context.Context) error { return s.m.run(ctx) }
 
+// Close leaves the queue in order for whoever comes next.
+func (s *Server) Close() error { return s.m.store.Finish() }
+
 // maxRequest is the longest request, an octet and a queue id, with its NUL.
 const maxRequest = 1 + 255 + 1
 

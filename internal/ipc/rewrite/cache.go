@@ -8,7 +8,7 @@ import (
 // Postfix's clients remember one answer for as long as their connection
 // lives; a process of ours serves many sessions, so it remembers a few more.
 const (
-	cacheSize = 1000
+	cacheSize = 8192
 	cacheLife = 5 * time.Second
 )
 

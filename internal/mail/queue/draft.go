@@ -8,6 +8,8 @@ import (
 	"sync"
 
 	"golang.org/x/sys/unix"
+
+	"postern/internal/mail/queue/journal"
 )
 
 // draftBuffer holds a small message whole: envelope, content and the changes
@@ -33,6 +35,10 @@ type Draft struct {
 	n    int   // octets in buf
 	size int64 // of the file, the buffer included
 	err  error
+
+	spare   bool  // the file was used before
+	old     int64 // what is left in it from then, 0 when that is gone
+	entered bool  // the message may be in the journal
 }
 
 var errClosed = errors.New("draft is closed")
@@ -50,8 +56,10 @@ func (s *Store) Create(q Name) (*Draft, error) {
 		return nil, fmt.Errorf("create file in queue %s: %w", q, err)
 	}
 	if q == Incoming {
-		if fd, id, ok := s.takeSpare(dir, q); ok {
-			return s.newDraft(q, id, fd), nil
+		if fd, id, old, ok := s.takeSpare(dir, q); ok {
+			d := s.newDraft(q, id, fd)
+			d.spare, d.old = true, old
+			return d, nil
 		}
 	}
 	fd, temp, err := s.createTemp(dir, q)
@@ -165,6 +173,19 @@ func (d *Draft) Flush() error {
 	}
 	d.base += int64(d.n)
 	d.n = 0
+	return d.cut()
+}
+
+// cut takes away what an earlier message has left behind the end of this one.
+func (d *Draft) cut() error {
+	if d.old <= d.size {
+		return nil
+	}
+	if err := unix.Ftruncate(d.fd, d.size); err != nil {
+		d.err = d.error("truncate", err)
+		return d.err
+	}
+	d.old = 0
 	return nil
 }
 
@@ -227,15 +248,21 @@ func (d *Draft) ReadAt(b []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Commit makes the message complete and brings it to stable storage. After an
-// error the message does not exist for anybody; the caller cancels it and must
-// not try again: a failed fsync may have lost what it could not write.
+// Commit makes the message complete and brings it to stable storage: by the
+// journal where it is small enough to be in the buffer whole, else by its own
+// file. After an error the message does not exist for anybody; the caller
+// cancels it and must not try again: a failed sync may have lost what it could
+// not write.
 func (d *Draft) Commit() error {
-	if err := d.Flush(); err != nil {
-		return err
-	}
 	if d.buf == nil {
 		return d.error("commit", errClosed)
+	}
+	var whole []byte
+	if d.base == 0 {
+		whole = d.buf[:d.n] // Flush leaves it there
+	}
+	if err := d.Flush(); err != nil {
+		return err
 	}
 	if d.Queue != d.q {
 		if err := d.s.Move(d.id, d.q, d.Queue); err != nil {
@@ -244,11 +271,15 @@ func (d *Draft) Commit() error {
 		}
 		d.q = d.Queue
 	}
-	if err := d.complete(); err != nil {
+	err := d.complete()
+	if err == nil {
+		err = d.secure(whole)
+	}
+	if err != nil {
 		d.err = err
 		return err
 	}
-	err := unix.Close(d.fd)
+	err = unix.Close(d.fd)
 	d.release()
 	if err != nil {
 		return d.error("close", err)
@@ -256,6 +287,7 @@ func (d *Draft) Commit() error {
 	return nil
 }
 
+// complete sets the mode of a complete message.
 func (d *Draft) complete() error {
 	mode := uint32(modeReady)
 	if d.q == Maildrop {
@@ -268,8 +300,31 @@ func (d *Draft) complete() error {
 	if err != nil {
 		return d.error("mark complete", err)
 	}
-	if err = d.s.fails(OpSync, d.q, d.id); err == nil {
+	return nil
+}
+
+// secure brings the message to stable storage; whole is nil when it is not at
+// hand in one piece.
+func (d *Draft) secure(whole []byte) error {
+	err := d.s.fails(OpSync, d.q, d.id)
+	if err == nil && whole != nil && d.s.journaled(d.q) {
+		d.entered = true
+		err = d.s.enter(d.q, d.id, whole)
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, journal.ErrFull) || errors.Is(err, journal.ErrUnusable) {
+			d.entered = false
+			err = nil
+		}
+	}
+	if err == nil {
 		err = unix.Fsync(d.fd)
+	}
+	if err == nil && d.spare {
+		// A new file brings its name along where there is no journal of the
+		// file system; one that was used before does not.
+		err = d.s.syncDir(d.s.Path(d.q, d.id))
 	}
 	if err != nil {
 		return d.error("sync", err)
@@ -282,6 +337,9 @@ func (d *Draft) complete() error {
 func (d *Draft) Cancel() error {
 	if d.buf == nil {
 		return nil
+	}
+	if d.entered {
+		d.s.noteDone(d.q, d.id)
 	}
 	err := d.s.removePath(d.s.Path(d.q, d.id), d.q, d.id)
 	unix.Close(d.fd)

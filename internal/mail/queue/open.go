@@ -11,6 +11,7 @@ func Open(c *param.Common) *Store {
 		HashNames: param.Split(c.HashQueueNames),
 		HashDepth: c.HashQueueDepth,
 		LongIDs:   c.EnableLongQueueIDs,
+		Journal:   c.QueueJournal,
 	})
 	s.Prepare()
 	return s

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -13,19 +14,19 @@ import (
 
 // Files of finished messages are used again. To make a file and to free it are
 // the dearest things that a file system does for a message; to rename one is
-// cheap. A finished file is emptied, marked incomplete and renamed into the
-// directory "spare", where its name is its inode number; a new draft takes one
-// from there.
+// cheap. A finished file is marked incomplete and renamed into the directory
+// "spare", where its name is its inode number; a new draft takes one from there
+// and writes over what is in it.
 //
 // Nothing in "spare" is ever taken for a message: it is no queue. The name is
 // the inode, so two processes that reach for the same name have the same file,
 // and only one of them can rename it. A crash in between leaves a file that is
-// empty and incomplete, or the finished message in its old place, which is
+// incomplete, or the finished message in its old place, which is
 // where a crash before an unlink would have left it.
 const (
 	spareDir = "spare"
 	// spareMax bounds how many files wait.
-	spareMax = 2048
+	spareMax = 4096
 	// sparePause is how long an empty directory is not looked at again.
 	sparePause = 50 * time.Millisecond
 )
@@ -51,6 +52,7 @@ func (s *Store) Recycle(q Name, id ID) error {
 	if err != nil {
 		return fmt.Errorf("remove queue file %s: %w", s.Path(q, id), err)
 	}
+	s.noteDone(q, id)
 	path := s.Path(q, id)
 	if s.roomForSpare(dir) && makeSpare(dir, path) == nil {
 		s.spareAdded()
@@ -73,8 +75,13 @@ func makeSpare(dir int, path string) error {
 	return unix.Renameat(dir, path, dir, sparePath(inode))
 }
 
-// empty makes the file empty and incomplete, and returns its inode. The lock is
-// gone when it returns: whoever uses the file next must not find it locked.
+// spareSize is up to which size a file keeps what is in it: to free the blocks
+// and to take them again costs more than to write over them.
+const spareSize = draftBuffer
+
+// empty makes the file incomplete, and empty if it is large, and returns its
+// inode. The lock is gone when it returns: whoever uses the file next must not
+// find it locked.
 func empty(dir int, path string) (inode uint64, err error) {
 	fd, err := unix.Openat(dir, path, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
@@ -95,7 +102,10 @@ func empty(dir int, path string) (inode uint64, err error) {
 	if err := unix.Fchmod(fd, modeDraft); err != nil {
 		return 0, err
 	}
-	return st.Ino, unix.Ftruncate(fd, 0)
+	if st.Size > spareSize {
+		err = unix.Ftruncate(fd, 0)
+	}
+	return st.Ino, err
 }
 
 func sparePath(inode uint64) string { return spareDir + "/" + strconv.FormatUint(inode, 16) }
@@ -145,22 +155,22 @@ func readSpares(dir int) ([]string, error) {
 }
 
 // takeSpare makes a spare file the message id of the queue, and returns its
-// descriptor; ok is false when there is none.
-func (s *Store) takeSpare(dir int, q Name) (fd int, id ID, ok bool) {
+// descriptor and size; ok is false when there is none.
+func (s *Store) takeSpare(dir int, q Name) (fd int, id ID, size int64, ok bool) {
 	for range 8 {
 		name, found := s.nextSpare(dir)
 		if !found {
-			return -1, "", false
+			return -1, "", 0, false
 		}
-		if fd, inode, err := openSpare(dir, name); err == nil {
-			id = newID(s.now(), inode, s.cfg.LongIDs)
+		if fd, st, err := openSpare(dir, name); err == nil {
+			id = newID(s.now(), st.Ino, s.cfg.LongIDs)
 			if s.renamePath(spareDir+"/"+name, q, id) == nil {
-				return fd, id, true
+				return fd, id, st.Size, true
 			}
 			unix.Close(fd)
 		}
 	}
-	return -1, "", false
+	return -1, "", 0, false
 }
 
 func (s *Store) nextSpare(dir int) (string, bool) {
@@ -184,23 +194,67 @@ func (s *Store) nextSpare(dir int) (string, bool) {
 }
 
 // openSpare opens a file of the directory and looks whether it is what its name
-// says: empty, incomplete, ours, and under no other name.
-func openSpare(dir int, name string) (fd int, inode uint64, err error) {
-	inode, err = strconv.ParseUint(name, 16, 64)
+// says: incomplete, ours, and under no other name.
+func openSpare(dir int, name string) (fd int, st unix.Stat_t, err error) {
+	inode, err := strconv.ParseUint(name, 16, 64)
 	if err != nil {
-		return -1, 0, err
+		return -1, st, err
 	}
 	fd, err = unix.Openat(dir, spareDir+"/"+name, unix.O_RDWR|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return -1, 0, err
+		return -1, st, err
 	}
-	var st unix.Stat_t
 	if err = unix.Fstat(fd, &st); err == nil {
-		if st.Ino == inode && st.Size == 0 && st.Mode == unix.S_IFREG|modeDraft && st.Nlink == 1 && st.Uid == uint32(os.Geteuid()) {
-			return fd, inode, nil
+		if st.Ino == inode && st.Mode == unix.S_IFREG|modeDraft && st.Nlink == 1 && st.Uid == uint32(os.Geteuid()) {
+			return fd, st, nil
 		}
 		err = errUnfit
 	}
 	unix.Close(fd)
-	return -1, 0, err
+	return -1, st, err
+}
+
+// ScrubSpares empties the spare files that were finished before the time: what
+// was in old messages is not kept for longer than it helps. Like one who takes
+// a file, it first makes the name its own; a file of any other name than its
+// inode's is of no use to anybody.
+func (s *Store) ScrubSpares(before time.Time) error {
+	dir, err := s.base()
+	if err != nil {
+		return err
+	}
+	names, err := readSpares(dir)
+	if err != nil && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("scan directory %s: %w", spareDir, err)
+	}
+	for _, name := range names {
+		path := spareDir + "/" + name
+		own, taken := strings.CutSuffix(path, scrubbing)
+		var st unix.Stat_t
+		if unix.Fstatat(dir, path, &st, unix.AT_SYMLINK_NOFOLLOW) != nil || !taken && (st.Size == 0 || !time.Unix(st.Ctim.Unix()).Before(before)) {
+			continue
+		}
+		if !taken && unix.Renameat(dir, path, dir, path+scrubbing) != nil {
+			continue
+		}
+		if err := scrub(dir, own+scrubbing); err != nil {
+			return fmt.Errorf("empty file %s: %w", own, err)
+		}
+		if err := unix.Renameat(dir, own+scrubbing, dir, own); err != nil {
+			return fmt.Errorf("rename file %s: %w", own, err)
+		}
+	}
+	return nil
+}
+
+// scrubbing ends the name of a file that is being emptied.
+const scrubbing = ".empty"
+
+func scrub(dir int, path string) error {
+	fd, err := unix.Openat(dir, path, unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return unix.Ftruncate(fd, 0)
 }

@@ -148,7 +148,10 @@ func (r *Repair) place(s *Store, q Name, path string, id ID, inode uint64) error
 					return err
 				}
 			}
-			return s.shift(path, s.Path(q, own)+fixing, q)
+			if err := s.shift(path, s.Path(q, own)+fixing, q); err != nil {
+				return err
+			}
+			return s.renamed(q, id, s.Path(q, own)+fixing)
 		}
 	}
 	if target := s.Path(q, id); path != target {

@@ -24,6 +24,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"postern/internal/mail/queue/journal"
 )
 
 // Modes of a message file.
@@ -41,6 +43,7 @@ type Config struct {
 	HashNames []string // hash_queue_names: queues with hashed directories
 	HashDepth int      // hash_queue_depth
 	LongIDs   bool     // enable_long_queue_ids
+	Journal   bool     // queue_journal: new messages are brought to stable storage together
 }
 
 // A Store is the queue of one instance. Its methods may be called from several
@@ -51,7 +54,9 @@ type Store struct {
 	now   func() time.Time
 	pid   string // of this process, in the names of temporary files
 
-	spare spares
+	spare   spares
+	journal *journal.Writer // nil: each message by itself
+	done    *journal.Done   // nil likewise
 
 	mu  sync.Mutex
 	dir int // descriptor of the queue directory, -1 until it is needed
@@ -59,7 +64,11 @@ type Store struct {
 
 // New returns the store that c describes.
 func New(c Config) *Store {
-	return &Store{cfg: c, now: time.Now, pid: strconv.Itoa(os.Getpid()), dir: -1}
+	s := &Store{cfg: c, now: time.Now, pid: strconv.Itoa(os.Getpid()), dir: -1}
+	if c.Journal {
+		s.journal, s.done = journal.NewWriter(s.journalPath()), journal.NewDone(s.journalPath())
+	}
+	return s
 }
 
 // Dir returns queue_directory.
@@ -74,6 +83,10 @@ func (s *Store) Prepare() error {
 
 // Close releases what Prepare or the first use has opened.
 func (s *Store) Close() error {
+	if s.journal != nil {
+		s.journal.Close()
+		s.done.Close()
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.dir < 0 {
@@ -154,7 +167,13 @@ func (s *Store) rename(from Name, id ID, to Name, newID ID) error {
 	if err := errors.Join(check(from, id), check(to, newID)); err != nil {
 		return err
 	}
-	return s.renamePath(s.Path(from, id), to, newID)
+	if err := s.renamePath(s.Path(from, id), to, newID); err != nil {
+		return err
+	}
+	if newID != id {
+		return s.renamed(from, id, s.Path(to, newID))
+	}
+	return nil
 }
 
 // renamePath makes the file at path, relative to the queue directory, the
@@ -196,6 +215,7 @@ func (s *Store) Remove(q Name, id ID) error {
 	if err := check(q, id); err != nil {
 		return err
 	}
+	s.noteDone(q, id)
 	return s.removePath(s.Path(q, id), q, id)
 }
 

@@ -87,6 +87,9 @@ func (s *Server) Open(e *service.Env) error {
 	return s.openTables(e.Tables)
 }
 
+// Close leaves the queue in order for whoever comes next.
+func (s *Server) Close() error { return s.store.Finish() }
+
 // Serve takes messages from one client until it closes the connection.
 func (s *Server) Serve(ctx context.Context, c net.Conn) error {
 	m := s.messages.Get().(*transaction)
