@@ -64,6 +64,7 @@ fuzz:
 SBINDIR   = $(DESTDIR)/usr/sbin
 LIBEXEC   = $(DESTDIR)/usr/lib/postfix/sbin
 CONFDIR   = $(DESTDIR)/etc/postfix
+MANDIR    = $(DESTDIR)/usr/share/man
 .PHONY: install
 install: build
 	install -d $(SBINDIR) $(LIBEXEC) $(CONFDIR) $(DESTDIR)/usr/bin $(DESTDIR)/usr/lib $(DESTDIR)/var/spool/postfix $(DESTDIR)/var/lib/postfix
@@ -73,6 +74,8 @@ install: build
 	for name in mailq newaliases; do ln -sfn ../sbin/postern $(DESTDIR)/usr/bin/$$name; done
 	ln -sfn ../sbin/sendmail $(DESTDIR)/usr/lib/sendmail
 	install -m 755 $(BIN)/postdrop $(BIN)/postqueue $(SBINDIR)/
+	for page in $$($(BIN)/postern help --pages); do \
+		dir=$(MANDIR)/man$${page##*.}; install -d $$dir && $(BIN)/postern help --roff $$page >$$dir/$$page || exit 1; done
 	for name in main.cf master.cf; do test -e $(CONFDIR)/$$name || install -m 644 conf/$$name $(CONFDIR)/$$name; done
 	test -e $(DESTDIR)/etc/aliases || install -m 644 conf/aliases $(DESTDIR)/etc/aliases
 	@# Set-gid only with a group that exists: a missing one would become root's.

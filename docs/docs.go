@@ -4,7 +4,8 @@ package docs
 
 import "embed"
 
-// Parameters has the reference of main.cf parameters, a file for each subject.
+// Pages has the reference of main.cf parameters, a file for each subject, and
+// the manual pages.
 //
-//go:embed parameters/*.md
-var Parameters embed.FS
+//go:embed parameters/*.md man/*.md
+var Pages embed.FS

@@ -28,7 +28,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		if len(args) < 2 {
 			return usage(stderr)
 		}
-		if args = args[1:]; slices.Contains([]string{"help", "-h", "--help"}, args[0]) {
+		if args = args[1:]; args[0] == "-h" || args[0] == "--help" {
 			help(stdout)
 			return 0
 		}

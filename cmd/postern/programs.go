@@ -3,10 +3,7 @@ package main
 import (
 	"io"
 
-	"postern/docs"
-	"postern/internal/admin/check"
 	setgid "postern/internal/admin/command"
-	"postern/internal/admin/diffconfig"
 	"postern/internal/admin/explain"
 	"postern/internal/admin/postalias"
 	"postern/internal/admin/postcat"
@@ -19,9 +16,7 @@ import (
 	"postern/internal/admin/postsuper"
 	"postern/internal/admin/sendmail"
 	"postern/internal/admin/user"
-	"postern/internal/config/maincf"
 	"postern/internal/config/param"
-	"postern/internal/config/pending"
 	"postern/internal/deliver/discard"
 	"postern/internal/deliver/errord"
 	"postern/internal/deliver/local"
@@ -77,20 +72,13 @@ type command struct {
 // commands lists them.
 func commands() []command {
 	return []command{
-		{"check", "look the configuration through for what will not work", func(args []string, _ io.Reader, stdout, stderr io.Writer) int {
-			return check.Main(args, stdout, stderr, checked())
-		}},
-		{"diff-config", "say what changes for each service between two configuration directories", diffConfig},
-		{"explain", "say what a parameter of main.cf means", explainNames},
 		{"mailq", "list the mail queue", sendmail.Main},
 		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings()) }},
 		{"newaliases", "build the alias database", sendmail.Main},
 		{"postalias", "build, look up and change an alias database", withTables(postalias.Main)},
 		{"postcat", "show a queue file", postcat.Main},
 		{"postconf", "show and change main.cf and master.cf", showConfig},
-		{"postfix", "start, stop and look after the mail system", func(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-			return postfix.Main(args, stdin, stdout, stderr, checked())
-		}},
+		{"postfix", "start, stop and look after the mail system", controlSystem},
 		{"postkick", "send a request to a service", postkick.Main},
 		{"postlock", "run a command while a mailbox is locked", postlock.Main},
 		{"postlog", "write a line into the log of the mail system", postlog.Main},
@@ -103,6 +91,10 @@ func commands() []command {
 // tools lists the commands of our own, which are called as "postern NAME" only.
 func tools() []command {
 	return []command{
+		{"check", "look the configuration through for what will not work", checkConfig},
+		{"diff-config", "say what changes for each service between two configuration directories", diffConfig},
+		{"explain", "say what a parameter of main.cf means", explainNames},
+		{"help", "show the manual page of a program", showManual},
 		{"user", "look after the users who may log in (smtpd_sasl_type = postern)", user.Main},
 	}
 }
@@ -140,43 +132,11 @@ func parameters() []func(*param.Set) {
 	return list
 }
 
-// checked is what "postern check" and "postfix check" are told of the programs.
-func checked() check.Knowledge {
-	tell := warnings()
-	return check.Knowledge{
-		Programs: daemons(), Tables: tables(), Parameters: parameters(), Listen: master.Check,
-		Unknown: func(c *maincf.Config, texts []string) []string { return tell(c, texts) },
-	}
-}
-
-// diffConfig is the command that compares configurations.
-func diffConfig(args []string, _ io.Reader, stdout, stderr io.Writer) int {
-	var list []diffconfig.Reader
-	for _, r := range readers() {
-		list = append(list, diffconfig.Reader{Name: r.Name, Params: r.Params})
-	}
-	return diffconfig.Main(args, stdout, stderr, list)
-}
-
-// explainNames is the command that shows the reference.
-func explainNames(args []string, _ io.Reader, stdout, stderr io.Writer) int {
-	return explain.Main(args, stdout, stderr, explain.Knowledge{
-		Programs: readers(), Parameters: pending.Parameters(), Reference: docs.Parameters,
-	})
-}
-
 // showConfig is postconf with what the programs say of themselves.
 func showConfig(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	k := postconf.Knowledge{
 		Parameters: parameters(),
-		Programs:   make(map[string]func(*param.Set)),
-		Agents:     []string{"error", "lmtp", "local", "pipe", "smtp", "virtual"}, // Postfix: not discard
-		SASLServer: []string{"cyrus", "dovecot", "postern"},
-		SASLClient: []string{"cyrus"},
-		Templates:  bounce.ShowTemplates,
-	}
-	for _, p := range daemons() {
-		k.Programs[p.Name] = p.New().Params
+		Agents:     []string{"discard", "error", "lmtp", "local", "pipe", "smtp", "virtual"},
 	}
 	for _, t := range tables() {
 		k.Tables = append(k.Tables, t.Name)

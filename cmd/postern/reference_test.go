@@ -11,7 +11,7 @@ import (
 // The reference explains every parameter that there is, of Postfix and our own,
 // and nothing else.
 func TestReference(t *testing.T) {
-	book, err := explain.Read(docs.Parameters, "parameters/*.md")
+	book, err := explain.Read(docs.Pages, "parameters/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}

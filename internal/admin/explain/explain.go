@@ -148,6 +148,20 @@ func setting(p Parameter, main *maincf.Config) Parameter {
 	return p
 }
 
+// All returns every parameter, by name.
+func (k Knowledge) All() ([]Parameter, error) {
+	book, err := Read(k.Reference, "parameters/*.md")
+	if err != nil {
+		return nil, err
+	}
+	index := k.index(book)
+	var list []Parameter
+	for _, name := range slices.Sorted(maps.Keys(index)) {
+		list = append(list, index[name])
+	}
+	return list, nil
+}
+
 // index puts declarations, Postfix's names and the reference together.
 func (k Knowledge) index(book Book) map[string]Parameter {
 	index := make(map[string]Parameter)

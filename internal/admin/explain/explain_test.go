@@ -122,7 +122,7 @@ func TestTwoEntriesForOneName(t *testing.T) {
 
 // The reference that is built in can be read, and every entry says something.
 func TestReference(t *testing.T) {
-	book, err := Read(docs.Parameters, "parameters/*.md")
+	book, err := Read(docs.Pages, "parameters/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,104 @@
+package main
+
+import (
+	"io"
+	"slices"
+	"strings"
+
+	"postern/docs"
+	"postern/internal/admin/check"
+	"postern/internal/admin/diffconfig"
+	"postern/internal/admin/explain"
+	"postern/internal/admin/manual"
+	"postern/internal/admin/postfix"
+	"postern/internal/config/maincf"
+	"postern/internal/config/pending"
+	"postern/internal/master"
+)
+
+// checked is what "postern check" and "postfix check" are told of the programs.
+func checked() check.Knowledge {
+	tell := warnings()
+	return check.Knowledge{
+		Programs: daemons(), Tables: tables(), Parameters: parameters(), Listen: master.Check,
+		Unknown: func(c *maincf.Config, texts []string) []string { return tell(c, texts) },
+	}
+}
+
+// diffConfig is the command that compares configurations.
+func diffConfig(args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	var list []diffconfig.Reader
+	for _, r := range readers() {
+		list = append(list, diffconfig.Reader{Name: r.Name, Params: r.Params})
+	}
+	return diffconfig.Main(args, stdout, stderr, list)
+}
+
+// checkConfig is the command "postern check".
+func checkConfig(args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	return check.Main(args, stdout, stderr, checked())
+}
+
+// controlSystem is the command postfix.
+func controlSystem(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return postfix.Main(args, stdin, stdout, stderr, checked())
+}
+
+// reference is what "postern explain" is told.
+func reference() explain.Knowledge {
+	return explain.Knowledge{Programs: readers(), Parameters: pending.Parameters(), Reference: docs.Pages}
+}
+
+// explainNames is the command that shows the reference.
+func explainNames(args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	return explain.Main(args, stdout, stderr, reference())
+}
+
+// showManual is the command that shows manual pages.
+func showManual(args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	return manual.Main(args, stdout, stderr, manual.Knowledge{
+		FS: docs.Pages, Parameters: parametersOf, Reference: allParameters, Overview: help,
+	})
+}
+
+// parametersOf lists what a program reads besides what every program reads,
+// with the first sentence of the reference.
+func parametersOf(program string) []manual.Entry {
+	list, err := reference().All()
+	if err != nil {
+		return nil // a test reads the reference
+	}
+	var entries []manual.Entry
+	for _, p := range list {
+		if slices.Contains(p.Programs, program) {
+			entries = append(entries, manual.Entry{Name: p.Name, Default: p.Default, Summary: sentence(p.Text)})
+		}
+	}
+	return entries
+}
+
+// sentence is the first of a text.
+func sentence(text string) string {
+	text = strings.Join(strings.Fields(strings.Split(text, "\n\n")[0]), " ")
+	if first, _, ok := strings.Cut(text, ". "); ok {
+		return first + "."
+	}
+	return text
+}
+
+// allParameters is the whole reference.
+func allParameters() []manual.Entry {
+	list, err := reference().All()
+	if err != nil {
+		return nil // a test reads the reference
+	}
+	var entries []manual.Entry
+	for _, p := range list {
+		text := p.Text
+		if p.Example != "" {
+			text += "\n\n    " + strings.ReplaceAll(p.Example, "\n", "\n    ")
+		}
+		entries = append(entries, manual.Entry{Name: p.Name, Default: p.Default, Summary: text})
+	}
+	return entries
+}
