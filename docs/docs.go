@@ -4,8 +4,8 @@ package docs
 
 import "embed"
 
-// Pages has the reference of main.cf parameters, a file for each subject, and
-// the manual pages.
+// Pages has the reference of main.cf parameters, a file for each subject, that
+// of restrictions and table types, and the manual pages.
 //
-//go:embed parameters/*.md man/*.md
+//go:embed parameters/*.md restrictions.md tables.md man/*.md
 var Pages embed.FS

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"slices"
 	"testing"
 
 	"postern/docs"
@@ -27,6 +28,28 @@ func TestReference(t *testing.T) {
 	for name, e := range book {
 		if _, ok := known[name]; !ok {
 			t.Errorf("docs/%s explains %s, which is no parameter", e.File, name)
+		}
+	}
+}
+
+// So are the restrictions and the table types.
+func TestOtherReference(t *testing.T) {
+	k := reference()
+	for file, list := range map[string][]explain.Other{"restrictions.md": k.Restrictions, "tables.md": k.Tables} {
+		book, err := explain.Read(docs.Pages, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range list {
+			if _, ok := book[o.Name]; !ok {
+				t.Errorf("docs/%s does not explain %s", file, o.Name)
+			}
+		}
+		for name := range book {
+			known := slices.ContainsFunc(list, func(o explain.Other) bool { return o.Name == name })
+			if !known && file == "restrictions.md" {
+				t.Errorf("docs/%s explains %s, which does not exist", file, name)
+			}
 		}
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"postern/internal/config/maincf"
 	"postern/internal/config/pending"
 	"postern/internal/master"
+	"postern/internal/receive/smtpd/restrict"
 )
 
 // checked is what "postern check" and "postfix check" are told of the programs.
@@ -46,7 +47,14 @@ func controlSystem(args []string, stdin io.Reader, stdout, stderr io.Writer) int
 
 // reference is what "postern explain" is told.
 func reference() explain.Knowledge {
-	return explain.Knowledge{Programs: readers(), Parameters: pending.Parameters(), Reference: docs.Pages}
+	k := explain.Knowledge{Programs: readers(), Parameters: pending.Parameters(), Reference: docs.Pages}
+	for _, r := range restrict.Names() {
+		k.Restrictions = append(k.Restrictions, explain.Other{Name: r.Name, Argument: r.Argument, Built: r.Built})
+	}
+	for _, t := range tables() {
+		k.Tables = append(k.Tables, explain.Other{Name: t.Name, Built: true})
+	}
+	return k
 }
 
 // explainNames is the command that shows the reference.

@@ -22,12 +22,16 @@ type Entry struct {
 // A Book is the reference by name.
 type Book map[string]Entry
 
-// Read takes the Markdown files of fsys that match pattern apart: each
+// Read takes the Markdown files of fsys that match patterns apart: each
 // heading of the second level names what the text below it is about.
-func Read(fsys fs.FS, pattern string) (Book, error) {
-	files, err := fs.Glob(fsys, pattern)
-	if err != nil {
-		return nil, err
+func Read(fsys fs.FS, patterns ...string) (Book, error) {
+	var files []string
+	for _, p := range patterns {
+		list, err := fs.Glob(fsys, p)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, list...)
 	}
 	book := make(Book)
 	for _, file := range files {

@@ -31,15 +31,29 @@ type Program struct {
 type Knowledge struct {
 	Programs   []Program
 	Parameters map[string]string // names and defaults of Postfix
-	Reference  fs.FS             // parameters/*.md
+
+	// Restrictions and Tables are the other names that the reference has.
+	Restrictions []Other
+	Tables       []Other
+	Reference    fs.FS // parameters/*.md, restrictions.md, tables.md
 }
 
-// A Parameter is all that is known about one, as --json prints it.
+// An Other is a name that is no parameter.
+type Other struct {
+	Name     string
+	Argument string // what follows it, in words
+	Built    bool
+}
+
+// A Parameter is all that is known about one, as --json prints it. A
+// restriction or a table type has fewer of the fields.
 type Parameter struct {
 	Name        string   `json:"name"`
-	Kind        string   `json:"kind"`
+	Sort        string   `json:"sort"` // "parameter", "restriction", "table type"
+	Argument    string   `json:"argument,omitempty"`
+	Kind        string   `json:"kind,omitempty"`
 	Unit        string   `json:"unit,omitempty"`
-	Default     string   `json:"default"`
+	Default     string   `json:"default"` // of a parameter
 	Programs    []string `json:"programs"`
 	Implemented bool     `json:"implemented"`
 	Since       string   `json:"since,omitempty"`
@@ -88,12 +102,13 @@ func Main(args []string, stdout, stderr io.Writer, k Knowledge) int {
 		fmt.Fprintf(stderr, "postern explain: %v\n", err)
 		return command.Usage
 	}
-	book, err := Read(k.Reference, "parameters/*.md")
+	book, err := Read(k.Reference, "parameters/*.md", "restrictions.md", "tables.md")
 	if err != nil {
 		fmt.Fprintf(stderr, "postern explain: %v\n", err)
 		return command.Software
 	}
 	index := k.index(book)
+	k.others(index, book)
 	if o.list {
 		for _, name := range slices.Sorted(maps.Keys(index)) {
 			fmt.Fprintln(stdout, name)
@@ -106,7 +121,7 @@ func Main(args []string, stdout, stderr io.Writer, k Knowledge) int {
 	for _, name := range o.names {
 		p, ok := index[name]
 		if !ok {
-			fmt.Fprintf(stderr, "postern explain: unknown parameter %.100q%s\n", name, suggestion(book.Near(name)))
+			fmt.Fprintf(stderr, "postern explain: no parameter, restriction or table type %.100q%s\n", name, suggestion(book.Near(name)))
 			status = command.Failure
 			continue
 		}
@@ -167,7 +182,7 @@ func (k Knowledge) index(book Book) map[string]Parameter {
 	index := make(map[string]Parameter)
 	for name, def := range k.Parameters {
 		kind, unit := guess(def)
-		index[name] = Parameter{Name: name, Kind: kind, Unit: unit, Default: def, Programs: []string{}}
+		index[name] = Parameter{Name: name, Sort: "parameter", Kind: kind, Unit: unit, Default: def, Programs: []string{}}
 	}
 	for _, program := range k.Programs {
 		set := param.NewSet()
@@ -194,9 +209,24 @@ func (k Knowledge) index(book Book) map[string]Parameter {
 	return index
 }
 
+// others adds restrictions and table types.
+func (k Knowledge) others(index map[string]Parameter, book Book) {
+	add := func(list []Other, sort string) {
+		for _, o := range list {
+			e := book[o.Name]
+			index[o.Name] = Parameter{
+				Name: o.Name, Sort: sort, Argument: o.Argument, Implemented: o.Built, Programs: []string{},
+				Since: e.Since, Text: e.Text, Example: e.Example, File: "docs/" + e.File,
+			}
+		}
+	}
+	add(k.Restrictions, "restriction")
+	add(k.Tables, "table type")
+}
+
 // declared is what a declaration says.
 func declared(d param.Declaration) Parameter {
-	p := Parameter{Name: d.Name, Default: d.Default, Implemented: true, Programs: []string{}}
+	p := Parameter{Name: d.Name, Sort: "parameter", Default: d.Default, Implemented: true, Programs: []string{}}
 	if d.Computed != nil {
 		p.Default = "(computed)"
 	}

@@ -27,8 +27,9 @@ func knowledge() Knowledge {
 				s.Time(&d, "lmtp_a_timeout", "5m")
 			}},
 		},
-		Parameters: map[string]string{"smtp_a_timeout": "30s", "lmtp_a_timeout": "5m", "later": "yes", "sizes": "17"},
-		Reference: fstest.MapFS{"parameters/x.md": {Data: []byte(`# Times
+		Parameters:   map[string]string{"smtp_a_timeout": "30s", "lmtp_a_timeout": "5m", "later": "yes", "sizes": "17"},
+		Restrictions: []Other{{"check_it", "a table", true}, {"reject_it", "", false}},
+		Reference: fstest.MapFS{"restrictions.md": {Data: []byte("## check_it\nLooks it up.\n## reject_it\nRefuses it.\n")}, "parameters/x.md": {Data: []byte(`# Times
 
 What they are.
 
@@ -81,6 +82,26 @@ later
 	}
 }
 
+func TestExplainRestrictions(t *testing.T) {
+	var out, errs bytes.Buffer
+	Main([]string{"explain", "-c", t.TempDir(), "check_it", "reject_it"}, &out, &errs, knowledge())
+	want := `check_it
+  Kind      restriction
+  Argument  a table
+
+  Looks it up.
+
+reject_it
+  Kind      restriction
+  Status    not built yet: a configuration that names it is refused
+
+  Refuses it.
+`
+	if got := out.String(); got != want || errs.Len() > 0 {
+		t.Errorf("%q, got\n%s\nwant\n%s", errs.String(), got, want)
+	}
+}
+
 func TestExplainJSON(t *testing.T) {
 	var out, errs bytes.Buffer
 	if status := Main([]string{"explain", "-c", t.TempDir(), "--json", "smtp_a_timeout"}, &out, &errs, knowledge()); status != 0 {
@@ -102,7 +123,7 @@ func TestNearNames(t *testing.T) {
 	if status := Main([]string{"explain", "-c", t.TempDir(), "smtp_a_timout"}, &out, &errs, knowledge()); status != 1 {
 		t.Errorf("status %d, want 1", status)
 	}
-	want := "postern explain: unknown parameter \"smtp_a_timout\"; did you mean smtp_a_timeout or lmtp_a_timeout?\n"
+	want := "postern explain: no parameter, restriction or table type \"smtp_a_timout\"; did you mean smtp_a_timeout or lmtp_a_timeout?\n"
 	if got := errs.String(); got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -122,7 +143,7 @@ func TestTwoEntriesForOneName(t *testing.T) {
 
 // The reference that is built in can be read, and every entry says something.
 func TestReference(t *testing.T) {
-	book, err := Read(docs.Pages, "parameters/*.md")
+	book, err := Read(docs.Pages, "parameters/*.md", "restrictions.md", "tables.md")
 	if err != nil {
 		t.Fatal(err)
 	}

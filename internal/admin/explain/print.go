@@ -17,16 +17,21 @@ func (p Parameter) print(w io.Writer) {
 			fmt.Fprintf(w, "  %-9s %s\n", head, text)
 		}
 	}
-	kind := p.Kind
-	if p.Unit != "" {
-		kind += "; a number alone counts " + p.Unit
+	if p.Sort == "parameter" {
+		kind := p.Kind
+		if p.Unit != "" {
+			kind += "; a number alone counts " + p.Unit
+		}
+		row("Kind", kind)
+		def := p.Default
+		if def == "" {
+			def = "(empty)"
+		}
+		row("Default", def)
+	} else {
+		row("Kind", p.Sort)
+		row("Argument", p.Argument)
 	}
-	row("Kind", kind)
-	def := p.Default
-	if def == "" {
-		def = "(empty)"
-	}
-	row("Default", def)
 	if p.Value != nil {
 		row("Set to", fmt.Sprintf("%s  (%s)", *p.Value, p.Where))
 	}
@@ -34,7 +39,11 @@ func (p Parameter) print(w io.Writer) {
 	if p.Since != "" {
 		row("Since", "Postfix "+p.Since)
 	}
-	if !p.Implemented {
+	switch {
+	case p.Implemented:
+	case p.Sort != "parameter":
+		row("Status", "not built yet: a configuration that names it is refused")
+	default:
 		row("Status", "no program reads it yet: setting it has no effect, and the log says so at start")
 	}
 	printText(w, p.Text)

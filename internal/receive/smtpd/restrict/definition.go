@@ -23,6 +23,23 @@ type definition struct {
 	removed string // what to use instead
 }
 
+// A Name is a restriction as the reference is told of it.
+type Name struct {
+	Name     string
+	Argument string // what follows it, in words; empty for nothing
+	Built    bool   // it does something
+}
+
+// Names lists all restrictions, those that are not built included.
+func Names() []Name {
+	arguments := [...]string{tableArg: "a table, type:name", domainArg: "a DNS list, domain or domain=filter", policyArg: "a policy service", numberArg: "a number of seconds"}
+	var list []Name
+	for _, d := range definitions() {
+		list = append(list, Name{d.name, arguments[d.arg], d.check != nil || d.warn})
+	}
+	return list
+}
+
 // index is the table by name.
 func index() map[string]*definition {
 	m := map[string]*definition{}
