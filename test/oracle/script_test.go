@@ -35,7 +35,8 @@ type player struct {
 //	sink NAME ADDR:PORT  the same on an address of its own, which no other archive uses
 //	start                start the system (the first command that needs it does so by itself)
 //	stop
-//	dialogue NAME [from ADDR]  play section NAME; what the server said becomes its contents
+//	port NAME...         reserve ports: @NAME@ in master.cf, for more services that listen
+//	dialogue NAME [from ADDR] [at PORT]  play section NAME; what the server said becomes its contents
 //	settle               wait until every message is delivered or deferred
 //	await PATTERN        wait until a line of the log matches
 //	run [<SECTION] COMMAND ARGS…    run a command, its output and status go to "want"
@@ -48,6 +49,7 @@ type player struct {
 //	write PATH SECTION MODE OWNER    write a file below the root before or after the start
 var commands = map[string]func(p *player, args []string){
 	"sink":     (*player).sink,
+	"port":     (*player).reserve,
 	"start":    func(p *player, _ []string) { p.start() },
 	"stop":     func(p *player, _ []string) { p.i.Stop(); p.started = false },
 	"dialogue": (*player).dialogue,
@@ -79,7 +81,7 @@ func play(t *testing.T, archive *txtar.Archive, s harness.System) []txtar.File {
 		if !ok {
 			t.Fatalf("unknown command %q", f[0])
 		}
-		if f[0] != "sink" && f[0] != "start" && f[0] != "write" && !p.started {
+		if f[0] != "sink" && f[0] != "port" && f[0] != "start" && f[0] != "write" && !p.started {
 			p.start()
 		}
 		command(p, f[1:])
@@ -144,13 +146,25 @@ func (p *player) sink(args []string) {
 	}
 }
 
+// reserve chooses free ports for further services of master.cf.
+func (p *player) reserve(args []string) {
+	for _, name := range args {
+		p.ports[name] = harness.FreePort(p.t)
+	}
+}
+
 func (p *player) dialogue(args []string) {
 	p.i.Sessions++
-	from := ""
-	if len(args) == 3 && args[1] == "from" {
-		from = args[2]
+	from, addr := "", p.i.Addr()
+	for n := 1; n+1 < len(args); n += 2 {
+		switch args[n] {
+		case "from":
+			from = args[n+1]
+		case "at":
+			addr = fmt.Sprintf("127.0.0.1:%d", p.ports[args[n+1]])
+		}
 	}
-	text, err := harness.Dialogue(p.i.Addr(), from, p.section(args[0]), p.mask)
+	text, err := harness.Dialogue(addr, from, p.section(args[0]), p.mask)
 	if err != nil {
 		p.t.Errorf("%s: dialogue %s: %v\n%s", p.i.System.Name, args[0], err, text)
 	}

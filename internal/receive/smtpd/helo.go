@@ -146,6 +146,9 @@ func (s *session) keywords() []string {
 			}
 		}
 	}
+	if s.verpAllowed() {
+		add("verp", "XVERP")
+	}
 	if s.xclientAllowed() {
 		add("xclient", "XCLIENT "+xclientNames(s.conf.SASL.Enable))
 	}

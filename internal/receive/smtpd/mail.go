@@ -35,6 +35,9 @@ func (s *session) mail(arg string) outcome {
 	if r := s.mailOptions(tx, options); !r.IsZero() {
 		return say(r)
 	}
+	if tx.verp != "" && addr == "" {
+		return say(ok(503, "5.5.4", "Error: XVERP requires non-null sender"))
+	}
 	if s.common.StrictSMTPUTF8 && !tx.smtputf8 && !ascii(addr) {
 		return say(ok(553, "5.6.7", "Must declare SMTPUTF8 to send unicode address"))
 	}
@@ -107,6 +110,10 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 			tx.smtputf8 = true
 		case (name == "RET" || name == "ENVID") && has && s.discards["dsn"]:
 			return ok(501, "5.7.1", "DSN support is disabled")
+		case name == "XVERP" && s.verpAllowed():
+			if r := s.verpOption(tx, value, has); !r.IsZero() {
+				return r
+			}
 		case name == "RET" && has && s.extended:
 			if tx.ret != "" || !strings.EqualFold(value, "HDRS") && !strings.EqualFold(value, "FULL") {
 				return ok(501, "5.5.4", "Bad RET parameter syntax")
@@ -121,6 +128,30 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 		default:
 			return ok(555, "5.5.4", "Unsupported option: "+word)
 		}
+	}
+	return smtp.Reply{}
+}
+
+// verpAllowed says whether the client may ask for variable envelope return
+// paths (smtpd_authorized_verp_clients). Postfix: also where the keyword is
+// discarded.
+func (s *session) verpAllowed() bool {
+	if s.standAlone {
+		return false
+	}
+	ok, err := s.verpClients.Match(s.ctx, s.peer.name, s.peer.addr)
+	return err == nil && ok
+}
+
+// verpOption reads XVERP, or XVERP= with two delimiters.
+func (s *session) verpOption(tx *transaction, value string, has bool) smtp.Reply {
+	tx.verp = s.common.DefaultVerpDelimiters
+	if has {
+		tx.verp = value
+	}
+	allowed := s.common.VerpDelimiterFilter
+	if len(tx.verp) != 2 || strings.IndexByte(allowed, tx.verp[0]) < 0 || strings.IndexByte(allowed, tx.verp[1]) < 0 {
+		return ok(501, "5.5.4", "Error: XVERP needs two characters from "+allowed)
 	}
 	return smtp.Reply{}
 }

@@ -58,10 +58,13 @@ type Config struct {
 	ClientExceptions                            string
 	IPv4Prefix, IPv6Prefix                      int
 
+	CommandFilter, RejectFilter string
+	VerpClients                 string
+	UpstreamProxy               string
+	UpstreamTimeout             time.Duration
+
 	// Features of issues to come; a value is refused at start.
-	milters, milterMaps, proxyFilter, upstreamProxy string
-	commandFilter, dnsReplyFilter, rejectFilter     string
-	verpClients                                     string
+	milters, milterMaps, proxyFilter string
 
 	VirtualAliasDomains, VirtualMailboxDomains string
 }
@@ -75,6 +78,7 @@ func (c *Config) Params(s *param.Set) {
 	c.session(s)
 	c.dialogue(s)
 	c.limits(s)
+	c.outside(s)
 	c.refused(s)
 }
 
@@ -121,6 +125,16 @@ func (c *Config) dialogue(s *param.Set) {
 	s.Str(&c.FastFlushDomains, "fast_flush_domains", "$relay_domains")
 }
 
+// outside are the parameters of what stands between client and server, and of
+// what changes their words.
+func (c *Config) outside(s *param.Set) {
+	s.Str(&c.CommandFilter, "smtpd_command_filter", "")
+	s.Str(&c.RejectFilter, "smtpd_reject_filter_maps", "")
+	s.Str(&c.VerpClients, "smtpd_authorized_verp_clients", "$authorized_verp_clients")
+	s.Str(&c.UpstreamProxy, "smtpd_upstream_proxy_protocol", "")
+	s.Time(&c.UpstreamTimeout, "smtpd_upstream_proxy_timeout", "5s", param.Min(1))
+}
+
 func (c *Config) limits(s *param.Set) {
 	s.Int(&c.ClientConnectionCount, "smtpd_client_connection_count_limit", 50, param.Min(0))
 	s.Int(&c.ClientConnectionRate, "smtpd_client_connection_rate_limit", 0, param.Min(0))
@@ -137,11 +151,6 @@ func (c *Config) refused(s *param.Set) {
 	s.Str(&c.milters, "smtpd_milters", "")
 	s.Str(&c.milterMaps, "smtpd_milter_maps", "")
 	s.Str(&c.proxyFilter, "smtpd_proxy_filter", "")
-	s.Str(&c.upstreamProxy, "smtpd_upstream_proxy_protocol", "")
-	s.Str(&c.commandFilter, "smtpd_command_filter", "")
-	s.Str(&c.dnsReplyFilter, "smtpd_dns_reply_filter", "")
-	s.Str(&c.rejectFilter, "smtpd_reject_filter_maps", "")
-	s.Str(&c.verpClients, "smtpd_authorized_verp_clients", "$authorized_verp_clients")
 }
 
 // unsupported returns the name of a parameter that is set and asks for what
@@ -151,12 +160,6 @@ func (c *Config) unsupported() string {
 		{"smtpd_milters", c.milters},
 		{"smtpd_milter_maps", c.milterMaps},
 		{"smtpd_proxy_filter", c.proxyFilter},
-		{"smtpd_upstream_proxy_protocol", c.upstreamProxy},
-		{"smtpd_command_filter", c.commandFilter},
-		{"smtpd_dns_reply_filter", c.dnsReplyFilter},
-		{"smtpd_reject_filter_maps", c.rejectFilter},
-		{"smtpd_authorized_verp_clients", c.verpClients},
-		{"smtpd_reject_footer_maps", c.RejectFooterMap},
 	} {
 		if p[1] != "" {
 			return p[0]

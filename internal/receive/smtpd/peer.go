@@ -2,11 +2,14 @@ package smtpd
 
 import (
 	"context"
+	"errors"
 	"net"
 	"net/netip"
 	"strconv"
+	"time"
 
 	"postern/internal/protocol/dns"
+	"postern/internal/protocol/haproxy"
 	"postern/internal/receive/smtpd/restrict"
 )
 
@@ -56,6 +59,24 @@ func newPeer(c net.Conn) peer {
 
 const unknown = "unknown"
 
+// readProxyHeader replaces the addresses of p, the proxy, by those that it
+// tells of. What the proxy says for itself (a health check) has none.
+func (s *Server) readProxyHeader(c net.Conn, p *peer) error {
+	if !s.proxied {
+		return nil
+	}
+	c.SetReadDeadline(time.Now().Add(s.normal.UpstreamTimeout))
+	h, err := haproxy.Read(c)
+	if err != nil || h.Local {
+		return err
+	}
+	p.ip = h.Client.Addr()
+	p.addr, p.port = p.ip.String(), strconv.Itoa(int(h.Client.Port()))
+	p.serverAddr, p.serverPort = h.Server.Addr().String(), strconv.Itoa(int(h.Server.Port()))
+	p.name, p.reverse = unknown, unknown
+	return nil
+}
+
 // lookupPeer finds the client's name: the PTR record of its address, if the
 // name leads back to the address.
 func (s *Server) lookupPeer(ctx context.Context, p *peer) {
@@ -100,4 +121,14 @@ func (s *Server) lookupPeer(ctx context.Context, p *peer) {
 		}
 	}
 	s.log.Warningf("hostname %s does not resolve to address %s", name, p.addr)
+}
+
+// logProxyHeader says why the word of the proxy was not taken.
+func (s *session) logProxyHeader(err error) {
+	var bad *haproxy.Error
+	if errors.As(err, &bad) {
+		s.log.Warningf("haproxy read: %v: %s", err, escape(bad.Header))
+		return
+	}
+	s.log.Warningf("haproxy read: %v", err)
 }

@@ -74,6 +74,9 @@ func (s *session) openQueue() error {
 	}
 	w.PutString(record.Sender, s.tx.sender)
 	s.origin(w)
+	if s.tx.verp != "" {
+		w.PutString(record.Verp, s.tx.verp)
+	}
 	if s.tx.encoding != "" {
 		w.Attr("encoding", s.tx.encoding)
 	}

@@ -43,14 +43,23 @@ func (s *Server) Serve(ctx context.Context, c net.Conn) error {
 	n.in = smtp.NewReader(c, smtp.Limits{Timeout: conf.Timeout, MinRate: rate}, s.buffers)
 	defer n.in.Release()
 	p := newPeer(c)
+	proxyErr := s.readProxyHeader(c, &p)
 	s.lookupPeer(ctx, &p)
 	n.subject.NewSession()
 	n.subject.SASLEnabled = s.sasl != nil
 	n.subject.InputWaiting = n.inputWaiting
 	n.setPeer(p)
 	n.trusted = n.xforwardAllowed()
+	if proxyErr != nil {
+		n.logProxyHeader(proxyErr)
+	}
 	n.log.Event(&event.SMTPDConnect{Client: n.subject.LogClient, Service: s.name})
-	n.converse()
+	if proxyErr == nil {
+		n.converse()
+	} else {
+		n.put(ok(421, "4.3.0", s.common.MyHostname+" Server local error"))
+		n.write()
+	}
 	n.reset()
 	n.uncount()
 	n.disconnected()
@@ -109,7 +118,7 @@ func (s *session) converse() {
 			s.lost(err)
 			break
 		}
-		s.command(line)
+		s.command(s.filterCommand(line))
 	}
 	s.write()
 	if s.reason != "" {
@@ -359,6 +368,14 @@ func escape(b []byte) string {
 			t.WriteString(`\n`)
 		case '\t':
 			t.WriteString(`\t`)
+		case '\a':
+			t.WriteString(`\a`)
+		case '\b':
+			t.WriteString(`\b`)
+		case '\f':
+			t.WriteString(`\f`)
+		case '\v':
+			t.WriteString(`\v`)
 		case '\\':
 			t.WriteString(`\\`)
 		default:
@@ -411,7 +428,11 @@ func (s *session) put(r smtp.Reply) {
 		s.sleep(s.ctx, s.conf.ErrorSleepTime)
 	}
 	if r.Code >= 400 {
+		r = s.filterReject(r)
 		s.addFooter(&r)
+		if s.common.SoftBounce {
+			r = softened(r)
+		}
 	}
 	if hangsUp(r) {
 		s.end = true
@@ -427,25 +448,6 @@ const maxPending = 4096
 
 // hangsUp says that a reply announces the end of the session.
 func hangsUp(r smtp.Reply) bool { return r.Code == 421 || r.Code == 521 }
-
-// addFooter appends smtpd_reject_footer. A text that begins with "\c" goes on
-// in the last line.
-func (s *session) addFooter(r *smtp.Reply) {
-	if s.conf.RejectFooter == "" {
-		return
-	}
-	text := s.footer(s.conf.RejectFooter, func(name string) (string, bool) { return s.subject.Macro(name) })
-	lines := strings.Split(text, `\n`)
-	if rest, glued := strings.CutPrefix(lines[0], `\c`); glued {
-		lines = lines[1:]
-		r.Lines[len(r.Lines)-1] += rest
-	}
-	for _, l := range lines {
-		if l != "" {
-			r.Lines = append(r.Lines, l)
-		}
-	}
-}
 
 // write sends the replies that wait.
 func (s *session) write() error {

@@ -58,6 +58,7 @@ type transaction struct {
 	smtputf8   bool
 	ret        string // HDRS, FULL
 	envelopeID string // decoded
+	verp       string // delimiters; "" without XVERP
 	authSender string // MAIL AUTH=, of a client that has authenticated
 	arrival    time.Time
 	recipients []string // accepted ones

@@ -21,7 +21,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"postern/internal/base/macro"
 	"postern/internal/base/maillog"
 	"postern/internal/base/netaddr"
 	"postern/internal/config/param"
@@ -91,6 +90,12 @@ type Server struct {
 	xclientHosts   *matchlist.List
 	xforwardHosts  *matchlist.List
 	flushDomains   *matchlist.List
+	verpClients    *matchlist.List
+	commandFilter  table.Table // nil for none
+	rejectFilter   *table.Maps
+	footerMaps     *table.Maps
+	footerFilter   string // the octets that a macro may put into a footer
+	proxied        bool   // smtpd_upstream_proxy_protocol = haproxy
 	discardMaps    *table.Maps
 	discard        map[string]bool
 	localClients   []string
@@ -192,14 +197,40 @@ func (s *Server) openLists(e *service.Env) (err error) {
 	list(&s.xforwardHosts, "smtpd_authorized_xforward_hosts", c.AuthorizedXforwardHosts)
 	list(&s.myNetworks, "mynetworks", s.common.MyNetworks)
 	list(&s.flushDomains, "fast_flush_domains", c.FastFlushDomains)
+	list(&s.verpClients, "smtpd_authorized_verp_clients", c.VerpClients)
 	if err != nil {
 		return err
 	}
 	if s.discard, err = ehloWords("smtpd_discard_ehlo_keywords", c.DiscardKeywords); err != nil {
 		return err
 	}
-	if s.discardMaps, err = e.Tables.Maps("smtpd_discard_ehlo_keyword_address_maps", c.DiscardKeywordMaps, table.FoldKey); err != nil {
-		return err
+	for _, m := range [...]struct {
+		maps        **table.Maps
+		name, value string
+		flags       table.Flags
+	}{
+		{&s.discardMaps, "smtpd_discard_ehlo_keyword_address_maps", c.DiscardKeywordMaps, table.FoldKey},
+		{&s.rejectFilter, "smtpd_reject_filter_maps", c.RejectFilter, 0},
+		{&s.footerMaps, "smtpd_reject_footer_maps", c.RejectFooterMap, 0},
+	} {
+		if *m.maps, err = e.Tables.Maps(m.name, m.value, m.flags); err != nil {
+			return err
+		}
+	}
+	if c.CommandFilter != "" {
+		if s.commandFilter, err = e.Tables.With(0).Open(c.CommandFilter); err != nil {
+			return fmt.Errorf("smtpd_command_filter: %w", err)
+		}
+	}
+	if s.footerFilter, err = restrict.Unescape(c.Restrict.ExpansionFilter); err != nil {
+		return fmt.Errorf("smtpd_expansion_filter: %w", err)
+	}
+	switch c.UpstreamProxy {
+	case "":
+	case "haproxy":
+		s.proxied = !s.standAlone
+	default:
+		return fmt.Errorf("unsupported smtpd_upstream_proxy_protocol value: %s: specify haproxy", c.UpstreamProxy)
 	}
 	s.localClients = param.Split(c.LocalHeaderRewriteClients)
 	for _, w := range s.localClients {
@@ -293,18 +324,4 @@ func receiveFlags(options string, utf8 bool) (cleanup.Flags, error) {
 		}
 	}
 	return flags, nil
-}
-
-// footer expands smtpd_reject_footer for a session.
-func (s *Server) footer(text string, value func(name string) (string, bool)) string {
-	x := macro.Expander{Lookup: func(name string) (string, bool, error) {
-		v, ok := value(name)
-		return v, ok, nil
-	}}
-	r, err := x.Expand(text)
-	if err != nil {
-		s.log.Warningf("smtpd_reject_footer: %v", err)
-		return ""
-	}
-	return r.Text
 }

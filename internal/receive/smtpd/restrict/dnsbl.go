@@ -305,8 +305,8 @@ func (s *Subject) Macro(name string) (string, bool) {
 	return val, ok
 }
 
-// unescape reads the backslash sequences of a C string.
-func unescape(s string) (string, error) {
+// Unescape reads the backslash sequences of a C string.
+func Unescape(s string) (string, error) {
 	var b strings.Builder
 	for i := 0; i < len(s); i++ {
 		if s[i] != '\\' {

@@ -105,7 +105,7 @@ func New(c Config, env Env) (*Engine, error) {
 	if err := e.openMaps(); err != nil {
 		return nil, err
 	}
-	if e.rblFilter, err = unescape(c.ExpansionFilter); err != nil {
+	if e.rblFilter, err = Unescape(c.ExpansionFilter); err != nil {
 		return nil, fmt.Errorf("smtpd_expansion_filter: %w", err)
 	}
 	if err := e.parseLists(); err != nil {

@@ -1,0 +1,136 @@
+package smtpd
+
+import (
+	"errors"
+	"strings"
+
+	"postern/internal/base/macro"
+	"postern/internal/protocol/smtp"
+)
+
+// filterCommand replaces a command line by what smtpd_command_filter makes of
+// it.
+func (s *session) filterCommand(line string) string {
+	if s.commandFilter == nil {
+		return line
+	}
+	key := strings.TrimLeft(line, " \t")
+	value, found, err := s.commandFilter.Lookup(s.ctx, key)
+	if err != nil { // Postfix: nothing is replaced
+		s.log.Warningf("smtpd_command_filter:%s lookup error for %s", s.conf.CommandFilter, quoted(key))
+		return line
+	}
+	if !found {
+		return line
+	}
+	s.log.Infof("%s: replacing command %s with %s", s.subject.LogClient, quoted(line), quoted(value))
+	return value
+}
+
+// quoted shortens text for a log line.
+func quoted(s string) string {
+	const limit = 100
+	if len(s) > limit {
+		s = s[:limit]
+	}
+	return `"` + s + `"`
+}
+
+// filterReject replaces a refusal by what smtpd_reject_filter_maps says. The
+// replacement is again a refusal, with an enhanced status code of its class.
+//
+// Postfix: 3.11.
+func (s *session) filterReject(r smtp.Reply) smtp.Reply {
+	if s.rejectFilter.Empty() {
+		return r
+	}
+	text := r.String()
+	value, found, err := s.rejectFilter.Lookup(s.ctx, text)
+	if err != nil || !found {
+		return r
+	}
+	repl, err := parseRefusal(value)
+	if err != nil {
+		s.log.Warningf("%s: smtpd_reject_filter_maps: result for %s is ignored: %v", s.subject.LogClient, quoted(text), err)
+		return r
+	}
+	s.log.Infof("%s: replacing reply %s with %s", s.subject.LogClient, quoted(text), quoted(value))
+	return repl
+}
+
+func parseRefusal(text string) (smtp.Reply, error) {
+	r, ok := smtp.ParseReply(text)
+	switch {
+	case !ok || r.Code < 400:
+		return r, errors.New("need a reply code 4xx or 5xx")
+	case r.Status == "":
+		return r, errors.New("need an enhanced status code of the same class after the reply code")
+	case r.Text() == "":
+		return r, errors.New("need a text")
+	}
+	return r, nil
+}
+
+// addFooter appends what smtpd_reject_footer_maps or smtpd_reject_footer says.
+// A text that begins with "\c" goes on in the last line; "\n" begins a line.
+func (s *session) addFooter(r *smtp.Reply) {
+	text := s.conf.RejectFooter
+	if !s.footerMaps.Empty() {
+		if value, found, err := s.footerMaps.Lookup(s.ctx, r.String()); err == nil && found {
+			text = value
+		}
+	}
+	if text == "" {
+		return
+	}
+	x := macro.Expander{Filter: s.footerFilter, Lookup: func(name string) (string, bool, error) {
+		v, ok := s.footerMacro(name)
+		return v, ok, nil
+	}}
+	lines := strings.Split(text, `\n`)
+	r.Lines = append([]string(nil), r.Lines...)
+	for i, l := range lines {
+		glued := false
+		if i == 0 {
+			l, glued = strings.CutPrefix(l, `\c`)
+		}
+		e, err := x.Expand(l)
+		if err != nil {
+			s.log.Warningf("smtpd_reject_footer: %v", err)
+			return
+		}
+		if glued {
+			r.Lines[len(r.Lines)-1] += e.Text
+		} else {
+			r.Lines = append(r.Lines, e.Text)
+		}
+	}
+}
+
+// footerMacro is the value of a macro in a footer (postconf(5),
+// smtpd_reject_footer).
+func (s *session) footerMacro(name string) (string, bool) {
+	switch name {
+	case "localtime":
+		return s.now().Format("Jan 02 15:04:05"), true
+	case "server_name":
+		return s.common.MyHostname, true
+	}
+	v, ok := s.subject.Macro(name)
+	if !ok {
+		s.log.Warningf("unknown macro name %s in expansion request", quoted(name))
+	}
+	return v, ok
+}
+
+// softened makes a deferral of a refusal (soft_bounce).
+func softened(r smtp.Reply) smtp.Reply {
+	if r.Code < 500 {
+		return r
+	}
+	r.Code -= 100
+	if r.Status != "" {
+		r.Status = r.Status.WithClass('4')
+	}
+	return r
+}
