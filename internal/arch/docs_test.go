@@ -15,7 +15,7 @@ func TestDifferencesAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := filepath.Glob("../../test/oracle/testdata/*.txtar")
+	files, err := filepath.Glob("../../test/*/testdata/*.txtar")
 	if err != nil || len(files) < 60 {
 		t.Fatalf("%d archives: %v", len(files), err)
 	}

@@ -14,7 +14,8 @@ type Entry struct {
 // Entries collects what goes into a table that is written as a whole, each key
 // once. The formats that are built this way (hash, btree, cdb, lmdb) embed it.
 type Entries struct {
-	Path string // the file, for messages
+	Path string // the file
+	Name string // what a message about a key calls it
 	List []Entry
 
 	opener *Opener
@@ -23,8 +24,8 @@ type Entries struct {
 
 // NewEntries returns an empty collection with the rules of o.Flags for keys
 // that are there already.
-func NewEntries(path string, o *Opener) *Entries {
-	return &Entries{Path: path, opener: o, index: map[string]int{}}
+func NewEntries(path, name string, o *Opener) *Entries {
+	return &Entries{Path: path, Name: name, opener: o, index: map[string]int{}}
 }
 
 // Put adds an entry. A second value for a key is refused with a warning unless
@@ -39,7 +40,7 @@ func (e *Entries) Put(key, value string) error {
 	case e.opener.Flags&DupReplace != 0:
 		e.List[i].Value = value
 	case e.opener.Flags&DupIgnore == 0:
-		e.opener.Warningf("%s: duplicate entry: \"%s\"", e.Path, key)
+		e.opener.Warningf("%s: duplicate entry: \"%s\"", e.Name, key)
 	}
 	return nil
 }
@@ -97,32 +98,34 @@ func (e *Entries) fold(key string) string {
 	return Fold(key, e.opener.UTF8)
 }
 
-// An Encoder writes entries to a file that replaces path.
-type Encoder func(path string, perm os.FileMode, list []Entry) error
+// An Encoder writes entries to a file that replaces an old one. It may change
+// the order of list.
+type Encoder func(t Target, list []Entry) error
 
 // A File is a table file that is changed by writing it anew: what Type.Create
 // and Type.Change of an indexed type return.
 type File struct {
 	*Entries
+	Fresh  bool // a file that exists does not pass its mode on
 	perm   os.FileMode
 	encode Encoder
 	locked *os.File
 	dirty  bool
 }
 
-// CreateFile starts a new table; nothing is written before Commit.
-func CreateFile(path string, o *Opener, encode Encoder) *File {
-	return &File{Entries: NewEntries(path, o), perm: o.Perm(), encode: encode}
+// CreateFile starts a new table, which messages call name; nothing is written before Commit.
+func CreateFile(path, name string, o *Opener, encode Encoder) *File {
+	return &File{Entries: NewEntries(path, name, o), perm: o.Perm(), encode: encode}
 }
 
 // ChangeFile opens an existing table to change it; load passes its entries on.
 // Nobody else can change it until Close.
-func ChangeFile(path string, o *Opener, load func(f *os.File, e *Entries) error, encode Encoder) (*File, error) {
+func ChangeFile(path, name string, o *Opener, load func(f *os.File, e *Entries) error, encode Encoder) (*File, error) {
 	f, err := OpenLocked(path)
 	if err != nil {
 		return nil, err
 	}
-	t := CreateFile(path, o, encode)
+	t := CreateFile(path, name, o, encode)
 	t.locked = f
 	if err := load(f, t.Entries); err != nil {
 		f.Close()
@@ -153,7 +156,7 @@ func (t *File) Commit() error {
 	if t.locked != nil && !t.dirty {
 		return nil
 	}
-	if err := t.encode(t.Path, t.perm, t.List); err != nil {
+	if err := t.encode(Target{t.Path, t.perm, t.Fresh}, t.List); err != nil {
 		return err
 	}
 	t.dirty = false

@@ -21,7 +21,7 @@ type opened struct {
 func (o *Opener) wrap(spec string, t Type, tab Table) Table {
 	w := &opened{
 		Table: tab,
-		spec:  spec,
+		spec:  FileName(spec),
 		fold:  t.Fold && o.Flags&KeepCase == 0,
 		utf8:  o.UTF8 && o.Flags&AnyOctets == 0,
 		log:   o.logger(),

@@ -207,6 +207,18 @@ func SplitSpec(spec string) (typeName, name string, err error) {
 	return typeName, name, nil
 }
 
+// FileName returns "type:name" as messages about what is in a table have it:
+// with the ending of the file where Postfix has it.
+func FileName(spec string) string {
+	switch typeName, _, _ := strings.Cut(spec, ":"); typeName {
+	case "hash", "btree":
+		return spec + ".db"
+	case "cdb":
+		return spec + ".cdb"
+	}
+	return spec
+}
+
 // A surrogate stands for a table that could not be opened.
 type surrogate struct {
 	spec  string

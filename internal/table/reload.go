@@ -136,7 +136,7 @@ func (r *reloading) Lookup(ctx context.Context, key string) (string, bool, error
 func (r *reloading) Walk(ctx context.Context, each func(key, value string) error) error {
 	w, ok := r.fresh().(Walker)
 	if !ok {
-		return fmt.Errorf("%s: sequence operation is not supported", r.path)
+		return fmt.Errorf("%s: %w", r.path, ErrNoWalk)
 	}
 	return w.Walk(ctx, each)
 }

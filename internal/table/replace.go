@@ -1,7 +1,6 @@
 package table
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"os"
@@ -14,13 +13,20 @@ import (
 	"postern/internal/base/errno"
 )
 
-// Replace writes a new file and puts it in the place of path when it is
+// A Target is the file that a table is written to.
+type Target struct {
+	Path  string
+	Perm  os.FileMode // of a new file
+	Fresh bool        // a file that exists does not pass its mode on
+}
+
+// Replace writes a new file and puts it in the place of t.Path when it is
 // complete and on disk; readers see the old contents or the new, nothing
-// between. A file that exists passes its mode and owner on; a new one has mode
-// perm. Where the directory cannot be written, the old file is overwritten.
-func Replace(path string, perm os.FileMode, write func(w *bufio.Writer) error) error {
-	dir := filepath.Dir(path)
-	f, err := createBeside(path, perm)
+// between. A file that exists passes its mode and owner on. Where the directory
+// cannot be written, the old file is overwritten.
+func (t Target) Replace(write func(f *os.File) error) error {
+	path := t.Path
+	f, err := createBeside(path, t.Perm)
 	if errors.Is(err, os.ErrPermission) {
 		return overwrite(path, write)
 	}
@@ -29,7 +35,7 @@ func Replace(path string, perm os.FileMode, write func(w *bufio.Writer) error) e
 	}
 	defer os.Remove(f.Name())
 	defer f.Close()
-	if err := inherit(f, path, perm); err != nil {
+	if err := t.inherit(f); err != nil {
 		return err
 	}
 	if err := fill(f, path, write); err != nil {
@@ -38,16 +44,12 @@ func Replace(path string, perm os.FileMode, write func(w *bufio.Writer) error) e
 	if err := os.Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("replace %s: %w", path, err)
 	}
-	return syncDir(dir)
+	return syncDir(filepath.Dir(path))
 }
 
 // fill writes f, which is to be path, and syncs it.
-func fill(f *os.File, path string, write func(w *bufio.Writer) error) error {
-	w := bufio.NewWriterSize(f, 1<<16)
-	err := write(w)
-	if err == nil {
-		err = w.Flush()
-	}
+func fill(f *os.File, path string, write func(f *os.File) error) error {
+	err := write(f)
 	if err == nil {
 		err = f.Sync()
 	}
@@ -58,7 +60,7 @@ func fill(f *os.File, path string, write func(w *bufio.Writer) error) error {
 }
 
 // overwrite writes into the file at path while no reader is in it.
-func overwrite(path string, write func(w *bufio.Writer) error) error {
+func overwrite(path string, write func(f *os.File) error) error {
 	f, err := OpenLocked(path)
 	if err != nil {
 		return err
@@ -84,14 +86,17 @@ func createBeside(path string, perm os.FileMode) (*os.File, error) {
 	}
 }
 
-// inherit gives f the mode and, where permitted, the owner of path, or perm.
-func inherit(f *os.File, path string, perm os.FileMode) error {
+// inherit gives f the mode and, where permitted, the owner of the old file.
+func (t Target) inherit(f *os.File) error {
 	var st syscall.Stat_t
-	if err := syscall.Lstat(path, &st); err != nil {
-		return f.Chmod(perm) // there is no old file
+	if err := syscall.Lstat(t.Path, &st); err != nil {
+		return f.Chmod(t.Perm) // there is no old file
 	}
 	if st.Mode&syscall.S_IFMT != syscall.S_IFREG {
-		return fmt.Errorf("%s exists and is not a regular file", path)
+		return fmt.Errorf("%s exists and is not a regular file", t.Path)
+	}
+	if t.Fresh {
+		return f.Chmod(t.Perm)
 	}
 	f.Chown(int(st.Uid), int(st.Gid)) // who may not do that owns the new file
 	return f.Chmod(os.FileMode(st.Mode & 0o777))

@@ -6,7 +6,10 @@
 // types has a folder below this one.
 package table
 
-import "context"
+import (
+	"context"
+	"errors"
+)
 
 // A Table answers lookups. A temporary failure is an error; it never means
 // that the key is absent. Lookup may be called from several goroutines.
@@ -33,6 +36,9 @@ type Keyed interface {
 type Walker interface {
 	Walk(ctx context.Context, each func(key, value string) error) error
 }
+
+// ErrNoWalk is the error of Walk where the table in a file has no list.
+var ErrNoWalk = errors.New("sequence operation is not supported")
 
 // A Writer is a table that can be changed in place.
 type Writer interface {

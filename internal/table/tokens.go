@@ -70,6 +70,22 @@ func closing(s string) int {
 	return -1
 }
 
+// nameEnd returns where a name ends that may be in quotes.
+func nameEnd(s string) (end int, balanced bool) {
+	quoted := false
+	for i := 0; i < len(s); i++ {
+		switch c := s[i]; {
+		case c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case !quoted && (c == '=' || strings.IndexByte(blanks, c) >= 0):
+			return i, true
+		}
+	}
+	return len(s), !quoted
+}
+
 // Pair cuts "name = value" and "{ name = value }".
 func Pair(s string) (name, value string, err error) {
 	if strings.HasPrefix(s, "{") {
@@ -77,13 +93,14 @@ func Pair(s string) (name, value string, err error) {
 			return "", "", err
 		}
 	}
-	name, value, ok := strings.Cut(s, "=")
-	name, value = strings.Trim(name, blanks), strings.Trim(value, blanks)
-	switch {
-	case !ok:
-		return "", "", fmt.Errorf("missing '=' after attribute name: %q", s)
-	case name == "":
-		return "", "", fmt.Errorf("missing attribute name: %q", s)
+	s = strings.TrimLeft(s, blanks)
+	end, balanced := nameEnd(s)
+	if !balanced {
+		return "", "", errors.New("unbalanced '\"'")
 	}
-	return name, value, nil
+	value, ok := strings.CutPrefix(strings.TrimLeft(s[end:], blanks), "=")
+	if !ok {
+		return "", "", errors.New("missing '=' after attribute name")
+	}
+	return s[:end], strings.Trim(value, blanks), nil
 }

@@ -133,6 +133,16 @@ func Root(t testing.TB) string {
 	return root
 }
 
+// Installed returns the private root with Postern in it, or skips t.
+func Installed(t testing.TB) string {
+	t.Helper()
+	root := Root(t)
+	if err := install(); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
 // FreePort returns a TCP port on loopback that nothing uses now.
 func FreePort(t testing.TB) int {
 	t.Helper()

@@ -21,9 +21,6 @@ func (r *run) build(ctx context.Context, spec string) error {
 	if err != nil {
 		return err
 	}
-	if t.Create == nil {
-		return fmt.Errorf("unsupported dictionary type: %s does not support bulk-mode creation", t.Name)
-	}
 	in, path := r.In, name
 	opener := *r.opener
 	opener.FileMode = defaultPerm
@@ -39,13 +36,16 @@ func (r *run) build(ctx context.Context, spec string) error {
 		}
 		in = f
 	}
+	if t.Create == nil {
+		return errors.Join(fmt.Errorf("unsupported dictionary type: %s does not support bulk-mode creation.", t.Name), restore())
+	}
 	err = r.write(ctx, t, name, path, in, &opener)
 	return errors.Join(err, restore())
 }
 
 const defaultPerm = 0o644
 
-// like takes the permissions of the source on, and its owner's rights if root
+// like takes over who else may read the source, and its owner's rights if root
 // builds the table of somebody else. restore undoes the latter.
 func (r *run) like(f *os.File, o *table.Opener) (restore func() error, err error) {
 	restore = func() error { return nil }
@@ -54,7 +54,7 @@ func (r *run) like(f *os.File, o *table.Opener) (restore func() error, err error
 		return restore, err
 	}
 	if !r.defaultMode {
-		o.FileMode = st.Mode().Perm() & 0o666
+		o.FileMode = 0o600 | st.Mode().Perm()&0o044
 	}
 	owner := st.Sys().(*syscall.Stat_t)
 	if r.asRoot || os.Geteuid() != 0 || owner.Uid == 0 {
@@ -131,7 +131,7 @@ func (r *run) entries(path string, in io.Reader, put func(key, value string) err
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("read %s: %w", path, err)
+			return fmt.Errorf("read %s: %w", path, errno.LibC(err))
 		}
 		if r.opener.UTF8 && !utf8.ValidString(l.Text) {
 			r.Log.Warningf("%s, line %d: non-UTF-8 input \"%s\" -- ignoring this line", path, l.First, l.Text)

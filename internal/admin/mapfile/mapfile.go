@@ -132,7 +132,8 @@ func (r *run) query(ctx context.Context, specs []string, key string) (string, bo
 		}
 		value, err = r.text(value)
 		if err != nil {
-			return "", false, fmt.Errorf("table %s: key %s: %w", spec, key, err)
+			r.Log.Warningf("table %s: key %s: %v", table.FileName(spec), key, err)
+			return "", false, fmt.Errorf("table %s: query error", table.FileName(spec))
 		}
 		return value, true, nil
 	}
@@ -191,7 +192,7 @@ func (r *run) remove(ctx context.Context, spec string, keys []string) (bool, err
 		return false, err
 	}
 	if t.Change == nil {
-		return false, fmt.Errorf("table %s: delete operation is not supported", spec)
+		return false, fmt.Errorf("%s map requires O_RDONLY access mode", spec)
 	}
 	c, err := t.Change(name, r.opener)
 	if err != nil {
@@ -227,7 +228,8 @@ func (r *run) changeable(spec string) (table.Type, string, error) {
 
 // sequence prints every entry.
 func (r *run) sequence(ctx context.Context, specs []string) error {
-	for _, spec := range specs {
+	// Postfix: only the first table is listed.
+	for _, spec := range specs[:1] {
 		if strings.HasPrefix(spec, "proxy:") {
 			return errors.New("can't sequence maps via the proxy service")
 		}
@@ -253,6 +255,9 @@ func (r *run) sequence(ctx context.Context, specs []string) error {
 			}
 			return err
 		})
+		if errors.Is(err, table.ErrNoWalk) {
+			return fmt.Errorf("table %s: sequence operation is not supported", spec)
+		}
 		if err != nil {
 			return fmt.Errorf("table %s: sequence error: %w", spec, err)
 		}

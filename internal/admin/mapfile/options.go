@@ -22,7 +22,11 @@ type options struct {
 	mime        bool // -m
 }
 
-var errOneMode = errors.New("specify only one of -s -q or -d")
+// Postfix words the two differently.
+var (
+	errOneMode     = errors.New("specify only one of -s -q or -d")
+	errOneSequence = errors.New("specify only one of -s or -q or -d")
+)
 
 func (r *run) option(letter byte, arg string) error {
 	switch letter {
@@ -31,6 +35,9 @@ func (r *run) option(letter byte, arg string) error {
 	case 'c':
 		r.dir = arg
 	case 'd', 'q', 's':
+		if r.mode != 0 && letter == 's' {
+			return errOneSequence
+		}
 		if r.mode != 0 {
 			return errOneMode
 		}
@@ -69,12 +76,12 @@ func (r *run) option(letter byte, arg string) error {
 
 // check looks at the options together.
 func (r *run) check() error {
+	if (r.mime || r.header || r.body) && (r.mode != 'q' || r.key != "-") {
+		return errors.New(`specify -b -h or -m only with "-q -"`)
+	}
 	if r.mime && !r.header && !r.body {
 		r.Log.Warningf("ignoring -m option without -b or -h")
 		r.mime = false
-	}
-	if (r.header || r.body) && (r.mode != 'q' || r.key != "-") {
-		return errors.New(`specify -b -h or -m only with "-q -"`)
 	}
 	return nil
 }

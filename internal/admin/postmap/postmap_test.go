@@ -55,7 +55,7 @@ func TestPostmap(t *testing.T) {
 			{"-s " + m, "", 0, "k:\tv\n", ""},
 			{"-s -q a " + m, "", 1, "", "postmap: fatal: specify only one of -s -q or -d\n"},
 			{"-h " + m, "", 1, "", "postmap: fatal: specify -b -h or -m only with \"-q -\"\n"},
-			{"static:x", "", 1, "", "static does not support bulk-mode creation\n"},
+			{"texthash:" + src, "", 1, "", "texthash does not support bulk-mode creation.\n"},
 			{"-hq - static:X", "A: b\n c\n\nbody\n", 0, "A: b\n c\tX\n", ""},
 			{"-q a foo:bar", "", 1, "", "postmap: fatal: unsupported dictionary type: foo\n"},
 		} {

@@ -40,10 +40,10 @@ func kind(name string, write table.Encoder) table.Type {
 			return t, err
 		},
 		Create: func(path string, o *table.Opener) (table.Builder, error) {
-			return table.CreateFile(path+suffix, o, withNUL(o, write)), nil
+			return table.CreateFile(path+suffix, path+suffix, o, withNUL(o, write)), nil
 		},
 		Change: func(path string, o *table.Opener) (table.Changer, error) {
-			return table.ChangeFile(path+suffix, o, loadAll, withNUL(o, write))
+			return table.ChangeFile(path+suffix, path+suffix, o, loadAll, withNUL(o, write))
 		},
 	}
 }
@@ -51,15 +51,15 @@ func kind(name string, write table.Encoder) table.Type {
 // withNUL adds the trailing NUL that Postfix stores with keys and values on
 // this system, unless the administrator says otherwise (postmap -n).
 func withNUL(o *table.Opener, write table.Encoder) table.Encoder {
-	return func(path string, perm os.FileMode, list []table.Entry) error {
+	return func(t table.Target, list []table.Entry) error {
 		if o.Flags&table.KeyNoNUL != 0 {
-			return write(path, perm, list)
+			return write(t, list)
 		}
 		out := make([]table.Entry, len(list))
 		for i, e := range list {
 			out[i] = table.Entry{Key: e.Key + "\x00", Value: e.Value + "\x00"}
 		}
-		return write(path, perm, out)
+		return write(t, out)
 	}
 }
 

@@ -72,14 +72,15 @@ func (w *writer) meta(magic uint32, kind byte) []byte {
 	return b
 }
 
-func (w *writer) replace(path string, perm os.FileMode) error {
-	return table.Replace(path, perm, func(out *bufio.Writer) error {
+func (w *writer) replace(t table.Target) error {
+	return t.Replace(func(f *os.File) error {
+		out := bufio.NewWriterSize(f, 1<<18)
 		for _, b := range w.pages {
 			if _, err := out.Write(b); err != nil {
 				return err
 			}
 		}
-		return nil
+		return out.Flush()
 	})
 }
 
@@ -106,7 +107,7 @@ func put(b []byte, size int) []byte {
 const hashBig = pageSize / 4
 
 // writeHash writes a hash file.
-func writeHash(path string, perm os.FileMode, list []table.Entry) error {
+func writeHash(t table.Target, list []table.Entry) error {
 	w := &writer{}
 	w.page(pageHashMeta, 0)
 	total := 0
@@ -139,7 +140,7 @@ func writeHash(path string, perm os.FileMode, list []table.Entry) error {
 	for i := range bits.Len32(buckets-1) + 1 {
 		le.PutUint32(m[96+4*i:], 1)
 	}
-	return w.replace(path, perm)
+	return w.replace(t)
 }
 
 func hashSize(s string) int {

@@ -2,7 +2,6 @@ package bdb
 
 import (
 	"bytes"
-	"os"
 	"slices"
 	"strings"
 
@@ -21,7 +20,7 @@ type child struct {
 }
 
 // writeBtree writes a btree file, leaves first.
-func writeBtree(path string, perm os.FileMode, list []table.Entry) error {
+func writeBtree(t table.Target, list []table.Entry) error {
 	list = slices.Clone(list)
 	slices.SortFunc(list, func(a, b table.Entry) int { return strings.Compare(a.Key, b.Key) })
 	w := &writer{}
@@ -37,7 +36,7 @@ func writeBtree(path string, perm os.FileMode, list []table.Entry) error {
 	le.PutUint32(m[76:], 2)   // keys per page at least
 	le.PutUint32(m[84:], ' ') // padding of records, unused
 	le.PutUint32(m[88:], rootPage)
-	return w.replace(path, perm)
+	return w.replace(t)
 }
 
 // rootPage is where Berkeley DB expects the root.

@@ -4,7 +4,6 @@
 package cdb
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/binary"
@@ -33,10 +32,12 @@ func Type() table.Type {
 		Fold: true,
 		Open: open,
 		Create: func(path string, o *table.Opener) (table.Builder, error) {
-			return table.CreateFile(path+suffix, o, encoder(o)), nil
+			f := table.CreateFile(path+suffix, path, o, encoder(o))
+			f.Fresh = true // Postfix: the other formats are overwritten, this one is replaced
+			return f, nil
 		},
 		Change: func(path string, o *table.Opener) (table.Changer, error) {
-			return table.ChangeFile(path+suffix, o, func(f *os.File, e *table.Entries) error {
+			return table.ChangeFile(path+suffix, path, o, func(f *os.File, e *table.Entries) error {
 				d, err := load(f)
 				if err != nil {
 					return err
@@ -175,13 +176,13 @@ func encoder(o *table.Opener) table.Encoder {
 	if o.Flags&table.KeyNUL != 0 {
 		nul = "\x00"
 	}
-	return func(path string, perm os.FileMode, list []table.Entry) error {
+	return func(t table.Target, list []table.Entry) error {
 		b, err := encode(list, nul)
 		if err != nil {
-			return fmt.Errorf("write %s: %w", path, err)
+			return fmt.Errorf("write %s: %w", t.Path, err)
 		}
-		return table.Replace(path, perm, func(w *bufio.Writer) error {
-			_, err := w.Write(b)
+		return t.Replace(func(f *os.File) error {
+			_, err := f.Write(b)
 			return err
 		})
 	}

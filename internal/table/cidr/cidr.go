@@ -36,7 +36,7 @@ func open(name string, o *table.Opener) (table.Table, error) {
 	if strings.HasPrefix(name, "{") {
 		lines, err := source.Inline(name)
 		if err != nil {
-			return nil, fmt.Errorf("cidr:%s: %w", name, err)
+			return nil, fmt.Errorf("cidr map: %w", err)
 		}
 		return parse(lines, "cidr map "+name, o)
 	}
@@ -54,7 +54,7 @@ func open(name string, o *table.Opener) (table.Table, error) {
 
 // parse reads rules; a line with a mistake is reported and left out.
 func parse(lines source.Lines, where string, o *table.Opener) (Rules, error) {
-	p := parser{}
+	p := parser{files: o.Flags&table.ValueIsFile != 0}
 	for {
 		l, err := lines.Next()
 		if errors.Is(err, io.EOF) {
@@ -64,24 +64,24 @@ func parse(lines source.Lines, where string, o *table.Opener) (Rules, error) {
 			return nil, fmt.Errorf("%s: %w", where, err)
 		}
 		if err := p.line(l); err != nil {
-			o.Warningf("%s, line %s: %v", where, l.Where(), err)
+			o.Warningf("%s, line %d: %v", where, l.First, err)
 		}
 	}
 	for i := len(p.open) - 1; i >= 0; i-- {
-		o.Warningf("%s, line %s: IF has no matching ENDIF", where, p.open[i].where)
+		o.Warningf("%s, line %d: IF has no matching ENDIF", where, p.open[i].where)
 		p.rules[p.open[i].at].skip = len(p.rules)
 	}
 	return p.rules, nil
 }
 
 type parser struct {
+	files bool // values are names of files
 	rules Rules
 	open  []nested
 }
 
 type nested struct {
-	at    int
-	where string
+	at, where int
 }
 
 func (p *parser) line(l source.Line) error {
@@ -99,7 +99,7 @@ func (p *parser) line(l source.Line) error {
 		if err != nil {
 			return fmt.Errorf("%w: skipping this rule", err)
 		}
-		p.open = append(p.open, nested{len(p.rules), l.Where()})
+		p.open = append(p.open, nested{len(p.rules), l.First})
 		p.rules = append(p.rules, rule{net: net, negate: negate, skip: -1})
 		return nil
 	}
@@ -115,16 +115,21 @@ func (p *parser) line(l source.Line) error {
 	if value == "" {
 		return errors.New("no lookup result: skipping this rule")
 	}
+	if p.files {
+		if value, err = source.FileValue(value); err != nil {
+			return fmt.Errorf("%w: skipping this rule", err)
+		}
+	}
 	p.rules = append(p.rules, rule{net: net, negate: negate, value: value})
 	return nil
 }
 
 func (p *parser) endif(rest string) error {
-	if len(p.open) == 0 {
-		return errors.New("ENDIF without IF: skipping this rule")
-	}
 	if rest != "" {
 		return errors.New("garbage after ENDIF: skipping this rule")
+	}
+	if len(p.open) == 0 {
+		return errors.New("ENDIF without IF: skipping this rule")
 	}
 	last := p.open[len(p.open)-1]
 	p.open = p.open[:len(p.open)-1]
@@ -135,11 +140,13 @@ func (p *parser) endif(rest string) error {
 // Lookup returns the result of the first rule for the address key.
 func (r Rules) Lookup(_ context.Context, key string) (string, bool, error) {
 	addr, err := netip.ParseAddr(key)
-	if err != nil {
+	if err != nil || addr.Zone() != "" {
 		return "", false, nil // Postfix: what is no address is in no network
 	}
 	for i := 0; i < len(r); {
-		hit := r[i].net.Contains(addr) != r[i].negate
+		// Postfix: a rule is about addresses of its own family only.
+		same := r[i].net.Addr().BitLen() == addr.BitLen()
+		hit := same && r[i].net.Contains(addr) != r[i].negate
 		switch {
 		case r[i].skip != 0 && !hit:
 			i = r[i].skip

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"postern/internal/table"
+	"postern/internal/table/source"
 )
 
 // Types returns the table types of this package.
@@ -36,9 +37,12 @@ func members(kind, name string, o *table.Opener) ([]table.Table, error) {
 	}
 	var out []table.Table
 	for _, spec := range table.Tokens(body) {
+		if _, _, err := table.SplitSpec(spec); err != nil {
+			return nil, syntax(kind, "type:name...", name, err)
+		}
 		t, err := o.Open(spec)
 		if err != nil {
-			return nil, syntax(kind, "type:name...", name, err)
+			return nil, err
 		}
 		out = append(out, t)
 	}
@@ -101,16 +105,16 @@ func (u union) Close() error     { return nil }
 
 type random []string
 
-func openRandom(name string, _ *table.Opener) (table.Table, error) {
+func openRandom(name string, o *table.Opener) (table.Table, error) {
 	body, err := table.Braced(name)
 	if err != nil {
 		return nil, syntax("randmap", "value...", name, err)
 	}
 	var r random
 	for _, tok := range table.Tokens(body) {
-		if strings.HasPrefix(tok, "{") {
-			if tok, err = table.Braced(tok); err != nil {
-				return nil, syntax("randmap", "value...", name, err)
+		if o.Flags&table.ValueIsFile != 0 {
+			if tok, err = source.FileValue(tok); err != nil {
+				return nil, err
 			}
 		}
 		r = append(r, tok)

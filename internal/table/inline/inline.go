@@ -21,15 +21,19 @@ type Map map[string]string
 func open(name string, o *table.Opener) (table.Table, error) {
 	m, err := parse(name, o)
 	if err != nil {
-		return nil, fmt.Errorf("%w: \"inline:%s\"; need \"inline:{name=value...}\"", err, name)
+		form := "value"
+		if o.Flags&table.ValueIsFile != 0 {
+			form = "filename"
+		}
+		return nil, fmt.Errorf("%w: \"inline:%s\"; need \"inline:{name=%s...}\"", err, name, form)
 	}
 	return m, nil
 }
 
 func parse(name string, o *table.Opener) (Map, error) {
 	body, err := table.Braced(name)
-	if err != nil {
-		return nil, err
+	if err != nil || name == "{}" {
+		return nil, errors.New("bad syntax")
 	}
 	m := Map{}
 	for _, tok := range table.Tokens(body) {
@@ -48,7 +52,7 @@ func parse(name string, o *table.Opener) (Map, error) {
 		m[key] = value // Postfix: the last one counts
 	}
 	if len(m) == 0 {
-		return nil, errors.New("bad syntax")
+		return nil, errors.New("empty table")
 	}
 	return m, nil
 }

@@ -38,11 +38,11 @@ func open(path string, o *table.Opener) (table.Table, error) {
 }
 
 func create(path string, o *table.Opener) (table.Builder, error) {
-	return table.CreateFile(path+suffix, o, encoder(o)), nil
+	return table.CreateFile(path+suffix, "lmdb:"+path, o, encoder(o)), nil
 }
 
 func change(path string, o *table.Opener) (table.Changer, error) {
-	return table.ChangeFile(path+suffix, o, func(f *os.File, e *table.Entries) error {
+	return table.ChangeFile(path+suffix, "lmdb:"+path, o, func(f *os.File, e *table.Entries) error {
 		d, err := load(f)
 		if err != nil {
 			return err

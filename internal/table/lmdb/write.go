@@ -1,7 +1,6 @@
 package lmdb
 
 import (
-	"bufio"
 	"fmt"
 	"os"
 	"slices"
@@ -32,15 +31,15 @@ func encoder(o *table.Opener) table.Encoder {
 			mapSize = n
 		}
 	}
-	return func(path string, perm os.FileMode, list []table.Entry) error {
+	return func(t table.Target, list []table.Entry) error {
 		out := make([]table.Entry, len(list))
 		for i, e := range list {
 			out[i] = table.Entry{Key: e.Key + nul, Value: e.Value + nul}
 			if len(out[i].Key) > maxKey {
-				return fmt.Errorf("%s: key is longer than %d octets: %.100q", path, maxKey, e.Key)
+				return fmt.Errorf("%s: key is longer than %d octets: %.100q", t.Path, maxKey, e.Key)
 			}
 		}
-		return write(path, perm, out, mapSize)
+		return write(t, out, mapSize)
 	}
 }
 
@@ -70,7 +69,7 @@ type child struct {
 	page uint64
 }
 
-func write(path string, perm os.FileMode, list []table.Entry, mapSize int64) error {
+func write(t table.Target, list []table.Entry, mapSize int64) error {
 	slices.SortFunc(list, func(a, b table.Entry) int { return strings.Compare(a.Key, b.Key) })
 	w := &writer{}
 	w.add(0x08, 1)
@@ -88,8 +87,8 @@ func write(path string, perm os.FileMode, list []table.Entry, mapSize int64) err
 	}
 	w.meta(0, mapSize, noPage, 0, 0)
 	w.meta(1, mapSize, root, depth, len(list))
-	return table.Replace(path, perm, func(out *bufio.Writer) error {
-		_, err := out.Write(w.b)
+	return t.Replace(func(f *os.File) error {
+		_, err := f.Write(w.b)
 		return err
 	})
 }

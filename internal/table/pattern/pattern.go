@@ -16,6 +16,7 @@ import (
 	"strconv"
 	"strings"
 
+	"postern/internal/base/errno"
 	"postern/internal/table"
 	"postern/internal/table/pattern/regex"
 	"postern/internal/table/source"
@@ -60,7 +61,7 @@ func (d *dialect) open(name string, o *table.Opener) (table.Table, error) {
 	if strings.HasPrefix(name, "{") {
 		lines, err := source.Inline(name)
 		if err != nil {
-			return nil, fmt.Errorf("%s:%s: %w", d.name, name, err)
+			return nil, fmt.Errorf("%s map: %w", d.name, err)
 		}
 		return d.parse(lines, where, o)
 	}
@@ -87,7 +88,7 @@ type rule struct {
 	negate bool
 	result []piece
 	skip   int // for "if": where to go on when the pattern does not match; 0 for a rule
-	line   string
+	line   int
 }
 
 // A piece of a result is text, or a group when group > 0.
@@ -100,26 +101,31 @@ type piece struct {
 // does; a pattern that Postfix would take and that is not supported here makes
 // the table unusable, because without that rule it would answer wrongly.
 func (d *dialect) parse(lines source.Lines, where string, o *table.Opener) (*Rules, error) {
-	p := &parser{dialect: d, table: &Rules{where: where}, noSubstitution: o.Flags&table.NoRegexpSubst != 0}
+	p := &parser{dialect: d, warn: o.Warningf, where: where, table: &Rules{where: where}, noSubstitution: o.Flags&table.NoRegexpSubst != 0,
+		files: o.Flags&table.ValueIsFile != 0}
 	for {
 		l, err := lines.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
 		if err == nil {
+			p.at = l.First
 			err = p.line(l)
 			if err != nil && !errors.Is(err, regex.ErrUnsupported) {
-				o.Warningf("%s, line %s: %v", where, l.Where(), err)
+				o.Warningf("%s, line %d: %v", where, l.First, err)
 				continue
 			}
 		}
+		if errors.Is(err, regex.ErrUnsupported) {
+			return nil, fmt.Errorf("%s, line %d: %w", where, l.First, err)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("%s, line %s: %w", where, l.Where(), err)
+			return nil, fmt.Errorf("read %s: %w", where, errno.LibC(err))
 		}
 	}
 	for i := len(p.open) - 1; i >= 0; i-- {
 		at := p.open[i]
-		o.Warningf("%s, line %s: IF has no matching ENDIF", where, p.table.rules[at].line)
+		o.Warningf("%s, line %d: IF has no matching ENDIF", where, p.table.rules[at].line)
 		p.table.rules[at].skip = len(p.table.rules)
 	}
 	return p.table, nil
@@ -128,8 +134,12 @@ func (d *dialect) parse(lines source.Lines, where string, o *table.Opener) (*Rul
 type parser struct {
 	*dialect
 	table          *Rules
+	warn           func(format string, args ...any)
+	where          string
+	at             int
 	open           []int // rules that are "if"s without their "endif"
 	noSubstitution bool
+	files          bool // results are names of files
 }
 
 func (p *parser) line(l source.Line) error {
@@ -144,26 +154,38 @@ func (p *parser) line(l source.Line) error {
 			return err
 		}
 		p.open = append(p.open, len(p.table.rules))
-		r.skip, r.line = -1, l.Where()
+		r.skip, r.line = -1, l.First
 		p.table.rules = append(p.table.rules, r)
 		if after != "" {
-			return fmt.Errorf("ignoring extra text after IF statement: \"%s\"", after)
+			p.warning("ignoring extra text after IF statement: \"%s\"", after)
+			return errors.New("do not prepend whitespace to statements between IF and ENDIF")
 		}
 		return nil
+	case isAlnum(text[0]):
+		return errors.New("ignoring unrecognized request")
 	}
 	r, result, err := p.pattern(text)
 	if err != nil {
 		return err
 	}
 	if result == "" {
-		return errors.New("no replacement text: using empty string")
+		p.warning("no replacement text: using empty string")
+	}
+	if p.files {
+		if result, err = source.FileValue(result); err != nil {
+			return fmt.Errorf("%w: skipping this rule", err)
+		}
 	}
 	if r.result, err = p.substitution(result, r); err != nil {
 		return err
 	}
-	r.line = l.Where()
+	r.line = l.First
 	p.table.rules = append(p.table.rules, r)
 	return nil
+}
+
+func (p *parser) warning(format string, args ...any) {
+	p.warn("%s, line %d: %s", p.where, p.at, fmt.Sprintf(format, args...))
 }
 
 func (p *parser) endif(rest string) error {
@@ -183,12 +205,9 @@ func (p *parser) endif(rest string) error {
 func (p *parser) pattern(text string) (r rule, rest string, err error) {
 	r.negate, text = source.Negation(text)
 	if text == "" {
-		return r, "", fmt.Errorf("no %s pattern: skipping this rule", p.name)
+		return r, "", errors.New("no regexp: skipping this rule")
 	}
 	delimiter := text[0]
-	if isAlnum(delimiter) {
-		return r, "", fmt.Errorf("invalid %s delimiter %q: skipping this rule", p.name, string(rune(delimiter)))
-	}
 	end := 1
 	for end < len(text) && text[end] != delimiter {
 		if text[end] == '\\' && end+1 < len(text) {
@@ -223,24 +242,24 @@ func (p *parser) substitution(text string, r rule) ([]piece, error) {
 	var list []piece
 	var literal strings.Builder
 	for i := 0; i < len(text); {
-		if text[i] != '$' || i+1 == len(text) {
+		if text[i] != '$' {
 			literal.WriteByte(text[i])
 			i++
 			continue
 		}
-		if text[i+1] == '$' {
+		if strings.HasPrefix(text[i:], "$$") {
 			literal.WriteByte('$')
 			i += 2
 			continue
 		}
-		name, n, err := reference(text[i+1:])
-		if err != nil {
-			return nil, err
-		}
-		if name == "" {
-			literal.WriteByte('$')
-			i++
-			continue
+		name, n := reference(text[i+1:])
+		switch {
+		case n < 0:
+			p.warn("truncated macro reference: \"%s\"", text)
+			return nil, errSubstitution
+		case name == "":
+			p.warn("empty macro name: \"%s\"", text)
+			return nil, errSubstitution
 		}
 		group, err := p.group(name, r)
 		if err != nil {
@@ -268,7 +287,8 @@ func (p *parser) group(name string, r rule) (int, error) {
 	}
 	group, err := strconv.Atoi(name)
 	if err != nil {
-		return 0, fmt.Errorf("non-numeric replacement index \"%s\": skipping this rule", name)
+		p.warning("non-numeric replacement index \"%s\"", name)
+		return 0, errSubstitution
 	}
 	if group < 1 || group > r.re.Groups() {
 		return 0, fmt.Errorf("out of range replacement index \"%s\": skipping this rule", name)
@@ -276,26 +296,29 @@ func (p *parser) group(name string, r rule) (int, error) {
 	return group, nil
 }
 
-// reference takes name, {name} or (name) off, and says how long it was.
-func reference(text string) (name string, n int, err error) {
+var errSubstitution = errors.New("bad replacement syntax: skipping this rule")
+
+// reference takes name, {name} or (name) off, and says how long it was; -1 when
+// there is no end.
+func reference(text string) (name string, n int) {
 	closer := byte(0)
-	switch text[0] {
-	case '{':
+	switch {
+	case strings.HasPrefix(text, "{"):
 		closer = '}'
-	case '(':
+	case strings.HasPrefix(text, "("):
 		closer = ')'
 	}
 	if closer != 0 {
 		end := strings.IndexByte(text, closer)
 		if end < 0 {
-			return "", 0, errors.New("truncated macro reference: skipping this rule")
+			return "", -1
 		}
-		return text[1:end], end + 1, nil
+		return text[1:end], end + 1
 	}
 	for n < len(text) && (isAlnum(text[n]) || text[n] == '_') {
 		n++
 	}
-	return text[:n], n, nil
+	return text[:n], n
 }
 
 // Lookup returns the result of the first rule that matches key.
@@ -304,7 +327,7 @@ func (t *Rules) Lookup(_ context.Context, key string) (string, bool, error) {
 		r := &t.rules[i]
 		m, err := r.re.Match(key)
 		if err != nil {
-			return "", false, fmt.Errorf("%s, line %s: %w", t.where, r.line, err)
+			return "", false, fmt.Errorf("%s, line %d: %w", t.where, r.line, err)
 		}
 		hit := (m != nil) != r.negate
 		switch {

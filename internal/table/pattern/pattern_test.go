@@ -118,7 +118,7 @@ func TestPCRE(t *testing.T) {
 // A pattern that PCRE2 takes and that would be read differently here makes the
 // table unusable.
 func TestUnsupportedIsRefused(t *testing.T) {
-	for _, rule := range []string{`/(?R)/ x`, `/\p{L}/ x`, `/(*ACCEPT)a/ x`, `/(?|(a)|(b))/ x`, `/a\Cb/ x`} {
+	for _, rule := range []string{`/(?R)/ x`, `/\p{L}/ x`, `/(*ACCEPT)a/ x`, `/a\Cb/ x`} {
 		o := table.NewOpener(Types())
 		o.ErrorIsFatal = true
 		if _, err := o.Open("pcre:{{" + rule + "}}"); err == nil || !strings.Contains(err.Error(), "line 1") {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os"
 	"strings"
+
+	"postern/internal/base/errno"
 )
 
 // maxFileValue bounds what -F stores under one key.
@@ -18,7 +20,7 @@ func FileValue(list string) (string, error) {
 	for i, path := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(", \t\r\n", r) }) {
 		b, err := os.ReadFile(path)
 		if err != nil {
-			return "", err
+			return "", fmt.Errorf("open %s: %w", path, errno.LibC(err))
 		}
 		if i > 0 && len(all) > 0 {
 			all = append(all, '\n')
@@ -28,7 +30,7 @@ func FileValue(list string) (string, error) {
 		}
 	}
 	if len(all) == 0 {
-		return "", fmt.Errorf("empty pathname list: %q", list)
+		return "", fmt.Errorf("empty pathname list: >>%s<<'", list)
 	}
 	return base64.StdEncoding.EncodeToString(all), nil
 }

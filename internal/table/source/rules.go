@@ -13,31 +13,35 @@ type Lines interface {
 	Next() (Line, error)
 }
 
-// Where says where the line stands, "3" or "3-5".
-func (l Line) Where() string {
-	if l.First == l.Last {
-		return fmt.Sprint(l.First)
-	}
-	return fmt.Sprintf("%d-%d", l.First, l.Last)
-}
-
 // Inline returns the rules of "{ { rule }, { rule } }"; the nth has line
 // number n.
 func Inline(text string) (Lines, error) {
-	body, err := table.Braced(text)
+	body, err := braced(text)
 	if err != nil {
 		return nil, err
 	}
 	var l inlineRules
 	for _, tok := range table.Tokens(body) {
-		rule, err := table.Braced(tok)
+		rule, err := braced(tok)
 		if err != nil {
-			return nil, fmt.Errorf("%w in %q", err, tok)
+			return nil, err
 		}
 		tok = rule
 		l = append(l, tok)
 	}
 	return &inlineReader{rules: l}, nil
+}
+
+// braced words the mistakes as Postfix does.
+func braced(text string) (string, error) {
+	if !strings.HasPrefix(text, "{") {
+		return "", fmt.Errorf("no '{' at start of text in %q", text)
+	}
+	body, err := table.Braced(text)
+	if err != nil && !strings.Contains(err.Error(), " in ") {
+		err = fmt.Errorf("%w in %q", err, text)
+	}
+	return body, err
 }
 
 type inlineRules []string

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"postern/internal/table"
+	"postern/internal/table/source"
 )
 
 // Type returns the table type "static".
@@ -18,10 +19,19 @@ type static string
 func open(name string, o *table.Opener) (table.Table, error) {
 	if strings.HasPrefix(name, "{") {
 		inner, err := table.Braced(name)
+		if err != nil && !strings.HasPrefix(err.Error(), "syntax error") {
+			err = fmt.Errorf("%w in %q", err, name)
+		}
 		if err != nil {
-			return nil, fmt.Errorf("bad %s:name syntax: %q: %w", "static", name, err)
+			return nil, fmt.Errorf("bad static:name syntax: %w", err)
 		}
 		name = inner
+	}
+	if o.Flags&table.ValueIsFile != 0 {
+		var err error
+		if name, err = source.FileValue(name); err != nil {
+			return nil, err
+		}
 	}
 	return static(name), nil
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"postern/internal/base/errno"
 	"postern/internal/table"
 	"postern/internal/table/inline"
 	"postern/internal/table/source"
@@ -19,7 +20,7 @@ import (
 func Type() table.Type { return table.Type{Name: "texthash", Fold: true, Open: open} }
 
 func open(path string, o *table.Opener) (table.Table, error) {
-	return table.OpenFile(path, o, func(f *os.File) (table.Table, error) {
+	t, err := table.OpenFile(path, o, func(f *os.File) (table.Table, error) {
 		m, err := read(f, path, o)
 		if err != nil {
 			return nil, err
@@ -27,6 +28,10 @@ func open(path string, o *table.Opener) (table.Table, error) {
 		f.Close()
 		return m, nil
 	})
+	if pe := (*os.PathError)(nil); errors.As(err, &pe) && pe.Op == "open" {
+		err = fmt.Errorf("open database %s: %w", path, errno.LibC(pe.Err))
+	}
+	return t, err
 }
 
 // read collects the entries; the first one of a key counts, as in Postfix.
@@ -40,7 +45,7 @@ func read(r io.Reader, path string, o *table.Opener) (inline.Map, error) {
 			return m, nil
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
+			return nil, fmt.Errorf("read %s: %w", path, errno.LibC(err))
 		}
 		if err := add(m, l.Text, o); err != nil {
 			o.Warningf("%s, line %d: %v", path, l.First, err)

@@ -263,6 +263,7 @@ func (p *perl) class() (*node, error) {
 				continue
 			}
 			if hi < lo {
+				p.i--
 				return nil, errors.New("range out of order in character class")
 			}
 		}

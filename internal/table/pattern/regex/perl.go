@@ -56,6 +56,7 @@ type perl struct {
 	depth  int
 	names  map[string]int
 	refs   []int // groups that are referred to
+	reset  bool  // the alternatives that come next number their groups alike: (?|
 	quoted bool  // between \Q and \E
 }
 
@@ -93,6 +94,8 @@ func (p *perl) alternatives() (*node, error) {
 		return nil, errors.New("parentheses are too deeply nested")
 	}
 	defer func() { p.depth-- }()
+	reset, first, last := p.reset, p.groups, p.groups
+	p.reset = false
 	var list []*node
 	for {
 		n, err := p.sequence()
@@ -100,8 +103,13 @@ func (p *perl) alternatives() (*node, error) {
 			return nil, err
 		}
 		list = append(list, n)
+		last = max(last, p.groups)
 		if !p.accept("|") {
+			p.groups = last
 			return alternate(list), nil
+		}
+		if reset {
+			p.groups = first
 		}
 	}
 }
@@ -180,10 +188,17 @@ func (p *perl) quantified(n *node) (*node, error) {
 	return n, nil
 }
 
+// peekQuantifier says whether a quantifier follows; it stays at its end if so,
+// which is where PCRE2 says that the mistake is.
 func (p *perl) peekQuantifier() bool {
 	save := p.i
 	_, _, ok, _ := p.quantifier()
-	p.i = save
+	switch {
+	case !ok:
+		p.i = save
+	case p.text[p.i-1] == '}':
+		p.i--
+	}
 	return ok
 }
 
@@ -227,6 +242,7 @@ func (p *perl) braces() (lo, hi int, ok bool, err error) {
 		return 0, 0, false, errors.New("number too big in {} quantifier")
 	}
 	if hi != unlimited && hi < lo {
+		p.i += end
 		return 0, 0, false, errors.New("numbers out of order in {} quantifier")
 	}
 	p.i += end + 1
@@ -291,6 +307,7 @@ func (p *perl) atom() (*node, error) {
 	case '\\':
 		return p.escape()
 	case '*', '+', '?':
+		p.i--
 		return nil, errors.New("quantifier does not follow a repeatable item")
 	}
 	return p.literal(c), nil
@@ -337,7 +354,7 @@ func (p *perl) group() (*node, error) {
 	case p.accept("("):
 		return p.conditional()
 	case p.accept("|"):
-		return nil, unsupported("branch reset (?|")
+		return p.branchReset()
 	case p.accept("R"), p.accept("&"), p.accept("P>"), p.more() && (digits(p.text[p.i:p.i+1]) || p.peek() == '+'):
 		return nil, unsupported("recursion")
 	case p.accept("C"):
@@ -358,6 +375,13 @@ func (p *perl) inside(wrap func(*node) *node) (*node, error) {
 		return nil, errors.New("missing closing parenthesis")
 	}
 	return wrap(n), nil
+}
+
+// branchReset parses the rest of (?|a|b): groups have the same numbers in each
+// alternative.
+func (p *perl) branchReset() (*node, error) {
+	p.reset = true
+	return p.inside(func(n *node) *node { return n })
 }
 
 func (p *perl) capture(name string) (*node, error) {

@@ -25,16 +25,13 @@ var (
 // maxInterval is RE_DUP_MAX of the C library.
 const maxInterval = 32767
 
-// POSIX compiles an extended regular expression as the C library reads it, in
-// octets and the C locale.
+// POSIX compiles a regular expression, extended or basic, as the C library
+// reads it, in octets and the C locale.
 func POSIX(pattern string, f Flags) (*Regexp, error) {
-	if f&Extended == 0 {
-		return nil, unsupported("basic regular expressions")
-	}
 	if len(pattern) > maxPattern {
 		return nil, errTooLarge
 	}
-	p := &posix{text: pattern, flags: f}
+	p := &posix{text: pattern, flags: f, basic: f&Extended == 0}
 	tree, err := p.alternatives(0)
 	if err == nil && p.i < len(p.text) {
 		err = errCloser
@@ -63,12 +60,57 @@ type posix struct {
 	text    string
 	i       int
 	flags   Flags
+	basic   bool // the syntax of ed: \( \) \{ \}
 	groups  int
 	closed  [maxGroups + 1]bool
 	special bool // has what Go's package regexp cannot do
 }
 
 func (p *posix) more() bool { return p.i < len(p.text) }
+
+// A token is what comes next: an operator, named by its octet in the extended
+// syntax, 'c' for an octet that stands for itself, '\\' for another escape.
+type token struct {
+	kind  byte
+	width int
+}
+
+// next returns the next token; first says that an expression begins here.
+func (p *posix) next(first bool) token {
+	rest := p.text[p.i:]
+	switch {
+	case rest == "":
+		return token{}
+	case !p.basic && rest[0] == '\\':
+		return token{'\\', 1}
+	case !p.basic && strings.IndexByte("()|*+?{^$.[", rest[0]) >= 0:
+		return token{rest[0], 1}
+	case !p.basic:
+		return token{'c', 1}
+	}
+	switch c := rest[0]; c {
+	case '.', '[':
+		return token{c, 1}
+	case '*':
+		if !first {
+			return token{c, 1}
+		}
+	case '^':
+		if first {
+			return token{c, 1}
+		}
+	case '$':
+		if rest == "$" || strings.HasPrefix(rest, `$\)`) || strings.HasPrefix(rest, `$\|`) {
+			return token{c, 1}
+		}
+	case '\\':
+		if len(rest) > 1 && strings.IndexByte("(){|", rest[1]) >= 0 || len(rest) > 1 && !first && strings.IndexByte("+?", rest[1]) >= 0 {
+			return token{rest[1], 2}
+		}
+		return token{c, 1}
+	}
+	return token{'c', 1}
+}
 
 func (p *posix) alternatives(depth int) (*node, error) {
 	if depth > maxNesting {
@@ -81,29 +123,34 @@ func (p *posix) alternatives(depth int) (*node, error) {
 			return nil, err
 		}
 		list = append(list, n)
-		if !p.more() || p.text[p.i] != '|' {
+		t := p.next(false)
+		if t.kind != '|' {
 			return alternate(list), nil
 		}
-		p.i++
+		p.i += t.width
 	}
 }
 
 func (p *posix) sequence(depth int) (*node, error) {
 	var list []*node
-	for p.more() {
-		c := p.text[p.i]
-		if c == '|' || c == ')' && depth > 0 {
+	for first := true; p.more(); {
+		t := p.next(first)
+		if t.kind == '|' || t.kind == ')' && depth > 0 {
 			break
 		}
-		if c == ')' {
+		if t.kind == ')' && p.basic {
 			return nil, errCloser
 		}
-		n, err := p.atom(depth)
+		n, err := p.atom(t, depth)
 		if err != nil {
 			return nil, err
 		}
-		if n, err = p.quantified(n); err != nil {
-			return nil, err
+		// In the basic syntax a star after the anchor stands for itself.
+		first = p.basic && t.kind == '^'
+		if !first {
+			if n, err = p.quantified(n); err != nil {
+				return nil, err
+			}
 		}
 		list = append(list, n)
 	}
@@ -111,41 +158,45 @@ func (p *posix) sequence(depth int) (*node, error) {
 }
 
 func (p *posix) quantified(n *node) (*node, error) {
-	for p.more() {
+	for {
+		t := p.next(false)
 		lo, hi := 0, unlimited
-		switch p.text[p.i] {
+		switch t.kind {
 		case '*':
-			p.i++
 		case '+':
-			p.i++
 			lo = 1
 		case '?':
-			p.i++
 			hi = 1
 		case '{':
 			var err error
-			if lo, hi, err = p.interval(); err != nil {
+			if lo, hi, err = p.interval(t.width); err != nil {
 				return nil, err
 			}
+			t.width = 0
 		default:
 			return n, nil
 		}
+		p.i += t.width
 		if n.kind == kBegin || n.kind == kBeginML {
 			return nil, errPreceding
 		}
 		n = &node{kind: kRepeat, sub: []*node{n}, min: lo, max: hi}
 	}
-	return n, nil
 }
 
 // interval parses {n}, {n,}, {,m} and {n,m}.
-func (p *posix) interval() (lo, hi int, err error) {
-	end := strings.IndexByte(p.text[p.i:], '}')
+func (p *posix) interval(opener int) (lo, hi int, err error) {
+	closer := "}"
+	if p.basic {
+		closer = `\}`
+	}
+	p.i += opener
+	end := strings.Index(p.text[p.i:], closer)
 	if end < 0 {
 		return 0, 0, errBrace
 	}
-	first, second, comma := strings.Cut(p.text[p.i+1:p.i+end], ",")
-	p.i += end + 1
+	first, second, comma := strings.Cut(p.text[p.i:p.i+end], ",")
+	p.i += end + len(closer)
 	if first != "" || !comma {
 		if lo, err = strconv.Atoi(first); err != nil || !digits(first) {
 			return 0, 0, errContent
@@ -179,11 +230,11 @@ func (p *posix) literal(c byte) *node {
 	return n
 }
 
-func (p *posix) atom(depth int) (*node, error) {
+func (p *posix) atom(t token, depth int) (*node, error) {
 	c := p.text[p.i]
-	p.i++
+	p.i += t.width
 	newline := p.flags&Multiline != 0 // REG_NEWLINE
-	switch c {
+	switch t.kind {
 	case '(':
 		return p.group(depth)
 	case '[':
@@ -223,10 +274,11 @@ func (p *posix) group(depth int) (*node, error) {
 	if err != nil {
 		return nil, err
 	}
-	if !p.more() {
+	t := p.next(false)
+	if t.kind != ')' {
 		return nil, errParen
 	}
-	p.i++
+	p.i += t.width
 	p.closed[number] = true
 	return &node{kind: kGroup, n: number, sub: []*node{n}}, nil
 }

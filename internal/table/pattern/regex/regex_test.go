@@ -86,7 +86,7 @@ func TestErrors(t *testing.T) {
 			t.Errorf("Perl(%s): no error", p)
 		}
 	}
-	for _, p := range []string{`(`, `)`, `[a`, `a{2,1}`, `*`, `^*`, `\`, `\1`, `a{1`, `[[:foo:]]`, `{`} {
+	for _, p := range []string{`(`, `[a`, `a{2,1}`, `*`, `^*`, `\`, `\1`, `a{1`, `[[:foo:]]`, `{`} {
 		if _, err := POSIX(p, Extended); err == nil {
 			t.Errorf("POSIX(%s): no error", p)
 		}
