@@ -326,7 +326,7 @@ func TestSystemCalls(t *testing.T) {
 			})
 			fmt.Printf("%-8s %-8s system calls per message %6.1f  context switches %6.1f  %s\n",
 				w.name, c.name, float64(calls)/n, float64(switches)/n, top)
-			i.Stop()
+			end(i)
 		}
 	}
 }
