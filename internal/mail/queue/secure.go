@@ -229,59 +229,95 @@ func (s *Store) Recover(report func(format string, args ...any)) error {
 				return fmt.Errorf("read queue journal: %w", err)
 			}
 		}
-		for e, err := range seg.Entries() {
-			if err == nil && !done[e.ID] {
-				err = s.recover(e, report)
-			}
-			if err != nil {
-				return err
-			}
-		}
-		if err := seg.Remove(); err != nil {
+		if err := s.recoverSegment(seg, done, report); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// recover makes sure that the message of an entry is in the queue and on stable
-// storage.
-func (s *Store) recover(e journal.Entry, report func(format string, args ...any)) error {
+// A recovery is a message of the journal that is in the queue, but perhaps not
+// yet on stable storage.
+type recovery struct {
+	name    string // of its file
+	damaged string // file that it replaces, "" when there is none
+}
+
+func (s *Store) recoverSegment(seg *journal.Segment, done map[string]bool, report func(format string, args ...any)) error {
+	var list []recovery
+	for e, err := range seg.Entries() {
+		if err != nil {
+			return fmt.Errorf("read queue journal: %w", err)
+		}
+		if done[e.ID] {
+			continue
+		}
+		r, err := s.recover(e, report)
+		if err != nil {
+			return err
+		}
+		if r.name != "" {
+			list = append(list, r)
+		}
+	}
+	dirs := make(map[string]bool)
+	for _, r := range list {
+		if err := s.syncFile(r.name); err != nil {
+			return err
+		}
+		dirs[path.Dir(r.name)] = true
+	}
+	for dir := range dirs {
+		if err := s.syncDir(dir + "/"); err != nil {
+			return err
+		}
+	}
+	for _, r := range list {
+		if r.damaged == "" {
+			continue
+		}
+		if err := s.removePath(r.damaged, Incoming, ""); err != nil {
+			return err
+		}
+	}
+	return seg.Remove()
+}
+
+// recover makes sure that the message of an entry is in the queue.
+func (s *Store) recover(e journal.Entry, report func(format string, args ...any)) (recovery, error) {
 	id, err := ParseID(e.ID)
 	if err != nil {
-		return nil
+		return recovery{}, nil
 	}
+	var r recovery
 	q, f, err := s.findOpen(id)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	if err == nil && q == Corrupt { // it was looked at, and moved there
-		return f.Close()
-	}
-	if err == nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return r, err
+	case q == Corrupt: // it was looked at, and moved there
+		return r, f.Close()
+	default:
+		name := s.Path(q, id)
 		same, err := f.holds(e.Body)
 		f.Close()
 		if err == nil && same {
-			return s.syncFile(s.Path(q, id))
+			r.name = name
+			return r, nil
 		}
 		report("%s: file in queue %s is damaged", id, q)
+		r.damaged = name
 	}
 	to := Incoming
 	if e.Queue == inHold {
 		to = Hold
 	}
 	newID, err := s.restore(to, e.Body)
-	if err != nil {
-		return err
+	if err == nil {
+		r.name = s.Path(to, newID)
+		report("%s: restored from the journal as %s", id, newID)
 	}
-	report("%s: restored from the journal as %s", id, newID)
-	if err := s.done.Add(string(id)); err != nil {
-		return err
-	}
-	if f != nil {
-		return s.removePath(s.Path(q, id), q, id)
-	}
-	return nil
+	return r, err
 }
 
 func (s *Store) findOpen(id ID) (Name, *File, error) {
@@ -320,8 +356,7 @@ func (f *File) holds(body []byte) (bool, error) {
 	return true, nil
 }
 
-// restore makes a message of body, and brings it to stable storage by its own
-// file.
+// restore makes a message of body.
 func (s *Store) restore(q Name, body []byte) (ID, error) {
 	dir, err := s.base()
 	if err != nil {
@@ -344,12 +379,6 @@ func (s *Store) restore(q Name, body []byte) (ID, error) {
 	if err == nil {
 		temp = s.Path(q, id)
 		err = unix.Fchmod(fd, modeReady)
-	}
-	if err == nil {
-		err = unix.Fsync(fd)
-	}
-	if err == nil {
-		err = s.syncDir(temp)
 	}
 	if err != nil {
 		unix.Unlinkat(dir, temp, 0)
