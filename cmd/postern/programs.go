@@ -36,6 +36,7 @@ import (
 	"postern/internal/support/proxymap"
 	"postern/internal/support/showq"
 	"postern/internal/support/trivialrewrite"
+	"postern/internal/support/verify"
 	"postern/internal/table"
 )
 
@@ -59,6 +60,7 @@ func daemons() []service.Program {
 		{Name: "smtp", New: smtpclient.NewSMTP},
 		{Name: "smtpd", New: smtpd.New},
 		trivialrewrite.Program(),
+		{Name: "verify", New: verify.New, Single: true},
 		{Name: "virtual", New: virtual.New, Root: true},
 	}
 }

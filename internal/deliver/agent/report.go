@@ -280,7 +280,7 @@ func (rep *Report) probed(rcpt *delivery.Recipient, res dsn.Result) error {
 	}
 	ctx, cancel := rep.context()
 	defer cancel()
-	return verify.Send(ctx, rep.kit.logs.verify, verify.Update{Address: about, Status: status, Reason: string(res.Status) + " " + res.Reason})
+	return verify.Send(ctx, rep.kit.logs.verify, verify.Update{Address: about, Status: status, Reason: res.Reason})
 }
 
 // record appends to the trace log what the sender of a sendmail -v message sees.

@@ -7,8 +7,8 @@ import (
 )
 
 func TestRejectFilter(t *testing.T) {
-	b := newBench(t, "smtpd_reject_filter_maps = inline:{ {550 5.1.1 no such user=450 4.2.0 later}, {554 5.7.1 denied=250 2.0.0 Ok},"+
-		" {501 5.5.4 bare=521 short}, {421 4.3.2 busy=421 4.3.2} }\nsmtpd_reject_footer = help at $server_name\n")
+	b := newBench(t, "smtpd_reject_filter_maps = regexp:{ {/no such user/ 450 4.2.0 later}, {/denied/ 250 2.0.0 Ok},"+
+		" {/bare/ 521 short}, {/busy/ 421 4.3.2} }\nsmtpd_reject_footer = help at $server_name\n")
 	tests := []struct{ in, want string }{
 		{"550 5.1.1 no such user", "450 4.2.0 later help at mail.local.example"},
 		{"550 5.1.1 other", "550 5.1.1 other help at mail.local.example"},

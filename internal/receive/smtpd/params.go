@@ -59,6 +59,7 @@ type Config struct {
 	IPv4Prefix, IPv6Prefix                      int
 
 	CommandFilter, RejectFilter string
+	DNSReplyFilter              string
 	VerpClients                 string
 	UpstreamProxy               string
 	UpstreamTimeout             time.Duration
@@ -129,6 +130,7 @@ func (c *Config) dialogue(s *param.Set) {
 // what changes their words.
 func (c *Config) outside(s *param.Set) {
 	s.Str(&c.CommandFilter, "smtpd_command_filter", "")
+	s.Str(&c.DNSReplyFilter, "smtpd_dns_reply_filter", "")
 	s.Str(&c.RejectFilter, "smtpd_reject_filter_maps", "")
 	s.Str(&c.VerpClients, "smtpd_authorized_verp_clients", "$authorized_verp_clients")
 	s.Str(&c.UpstreamProxy, "smtpd_upstream_proxy_protocol", "")

@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,7 @@ import (
 	"postern/internal/ipc/endpoint"
 	"postern/internal/ipc/flush"
 	"postern/internal/ipc/rewrite"
+	"postern/internal/ipc/verify"
 	"postern/internal/mail/addrclass"
 	"postern/internal/mail/address"
 	"postern/internal/mail/addrmap"
@@ -271,10 +273,19 @@ func (s *Server) openPolicy(e *service.Env) error {
 	if err != nil {
 		return err
 	}
+	filtered, err := s.filterDNS(e)
+	if err != nil {
+		return err
+	}
+	verifier := e.Endpoint("private", s.common.VerifyServiceName, verify.Protocol)
 	env := restrict.Env{
-		Log: s.log, Tables: e.Tables, Common: s.common, DNS: s.names.DNS, Resolver: s.resolver,
+		Log: s.log, Tables: e.Tables, Common: s.common, DNS: filtered, Resolver: s.resolver,
 		Param: s.param, Stress: s.stress,
-		Own: func(a netip.Addr) bool { return s.own[a] },
+		Own:   func(a netip.Addr) bool { return s.own[a] },
+		Proxy: func(a netip.Addr) bool { return slices.Contains(proxies, a) },
+		Verify: func(ctx context.Context, addr string) (verify.Answer, error) {
+			return verify.Query(ctx, verifier, addr)
+		},
 		Mapper: &addrmap.Mapper{
 			Extensions: address.Extensions{Delimiters: s.common.RecipientDelimiter,
 				OwnerRequestSpecial: s.common.OwnerRequestSpecial, DoubleBounceSender: s.common.DoubleBounceSender},
@@ -297,6 +308,19 @@ func (s *Server) openPolicy(e *service.Env) error {
 		s.stressPolicy, err = restrict.New(s.stressed.Restrict, env)
 	}
 	return err
+}
+
+// filterDNS is the resolver of the restrictions, through
+// smtpd_dns_reply_filter.
+func (s *Server) filterDNS(e *service.Env) (dns.Resolver, error) {
+	if s.normal.DNSReplyFilter == "" {
+		return s.names.DNS, nil
+	}
+	maps, err := e.Tables.Maps("smtpd_dns_reply_filter", s.normal.DNSReplyFilter, 0)
+	if err != nil {
+		return nil, err
+	}
+	return &dns.Filter{Resolver: s.names.DNS, Maps: maps, Log: s.log}, nil
 }
 
 func (s *Server) openTLS(*service.Env) (err error) {

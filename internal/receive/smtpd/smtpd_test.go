@@ -26,6 +26,7 @@ import (
 	"postern/internal/service"
 	"postern/internal/table"
 	"postern/internal/table/inline"
+	"postern/internal/table/pattern"
 	"postern/internal/table/static"
 )
 
@@ -150,7 +151,7 @@ func newBench(t testing.TB, settings string) *bench {
 		t.Fatal(err)
 	}
 	log, lines := maillog.Record()
-	tables := table.NewOpener([]table.Type{inline.Type(), static.Type()})
+	tables := table.NewOpener(append(pattern.Types(), inline.Type(), static.Type()))
 	tables.UTF8 = true
 	s.names, s.resolver = &dns.Native{DNS: names{}}, resolver{}
 	err = s.Open(&service.Env{Program: "smtpd", Name: "smtp", Type: "inet", Config: conf, Common: &common, Log: log,

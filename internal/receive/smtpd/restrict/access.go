@@ -202,14 +202,14 @@ func (v *eval) result(it *item, value, key, what, about string) Verdict {
 	}
 	text = strings.TrimSpace(text)
 	if digits(value) {
-		return v.permitted(it, "OK")
+		return v.permitted(it, word, what, about)
 	}
 	if r, ok := smtp.ParseReply(value); ok && r.Code >= 400 {
 		return v.coded(r, what, about)
 	}
 	switch upper := strings.ToUpper(word); upper {
 	case "OK", "RELAY":
-		return v.permitted(it, upper)
+		return v.permitted(it, word, what, about)
 	case "DUNNO":
 		return Verdict{}
 	case "REJECT":
@@ -238,9 +238,13 @@ func (v *eval) result(it *item, value, key, what, about string) Verdict {
 	return v.restrictions(it, value)
 }
 
-// permitted is a permit of a table; smtpd_log_access_permit_actions may name
-// the check.
-func (v *eval) permitted(*item, string) Verdict { return permit() }
+// permitted is a permit of a table, with what smtpd_log_access_permit_actions
+// says of it.
+func (v *eval) permitted(it *item, action, what, about string) Verdict {
+	w := permit()
+	w.action, w.detail = action, about+"="+what+" from "+it.arg
+	return w
+}
 
 // coded is a reply that the table gives with its code. A status that does not
 // fit what the reply is about is replaced.

@@ -13,8 +13,7 @@ const (
 	numberArg         // seconds
 )
 
-// A definition is a restriction that the lists may name. One without a check is
-// known and not built yet.
+// A definition is a restriction that the lists may name.
 type definition struct {
 	name    string
 	arg     argKind
@@ -114,7 +113,7 @@ func definitions() []definition {
 		{name: "reject_unknown_sender_domain", check: rejectUnknownSenderDomain},
 		{name: "reject_unknown_address", check: rejectUnknownSenderDomain},
 		{name: "reject_unlisted_sender", check: rejectUnlistedSender},
-		{name: "reject_unverified_sender"},
+		{name: "reject_unverified_sender", check: rejectUnverifiedSender},
 		{name: "reject_sender_login_mismatch", check: rejectSenderLoginMismatch},
 		{name: "reject_authenticated_sender_login_mismatch", check: rejectAuthenticatedLoginMismatch},
 		{name: "reject_known_sender_login_mismatch", check: rejectKnownLoginMismatch},
@@ -127,14 +126,14 @@ func definitions() []definition {
 
 		// Recipient and relay.
 		{name: "permit_auth_destination", check: permitAuthDestination},
-		{name: "permit_mx_backup"},
+		{name: "permit_mx_backup", check: permitMXBackup},
 		{name: "reject_unauth_destination", check: rejectUnauthDestination},
 		{name: "defer_unauth_destination", check: deferUnauthDestination},
 		{name: "reject_non_fqdn_recipient", check: rejectNonFQDNRecipient},
 		{name: "reject_unknown_recipient_domain", check: rejectUnknownRecipientDomain},
 		{name: "reject_unlisted_recipient", check: rejectUnlistedRecipient},
 		{name: "check_recipient_maps", check: rejectUnlistedRecipient},
-		{name: "reject_unverified_recipient"},
+		{name: "reject_unverified_recipient", check: rejectUnverifiedRecipient},
 		{name: "check_recipient_access", arg: tableArg, check: checkRecipientAccess},
 		{name: "check_address_map", arg: tableArg, check: checkRecipientAccess},
 		{name: "check_recipient_a_access", arg: tableArg, check: checkRecipientServer(hostA)},

@@ -145,6 +145,9 @@ func (v *eval) unknownDomain(addr, about, status string) Verdict {
 		return reject(code, statusFor(status), rejected(addr, about, "Domain "+domain+" does not accept mail (nullMX)"))
 	case dns.Retry:
 		return later(v.UnknownAddressTempfail, reply(450, statusFor(status), rejected(addr, about, "Domain not found")))
+	case dns.Policy:
+		v.env.Log.Warningf("%s: MX or address lookup error: %s", domain, lastPart(a.Reason))
+		return Verdict{}
 	case dns.Invalid:
 		return reject(v.UnknownAddress, statusFor(status), rejected(addr, about, "Malformed DNS server reply"))
 	}

@@ -19,6 +19,7 @@ import (
 	"postern/internal/base/maillog"
 	"postern/internal/config/param"
 	"postern/internal/ipc/rewrite"
+	"postern/internal/ipc/verify"
 	"postern/internal/mail/addrmap"
 	"postern/internal/mail/event"
 	"postern/internal/protocol/dns"
@@ -45,6 +46,13 @@ type Env struct {
 	Param func(name string) (value string, ok bool, err error)
 	// Own says whether the address is one of this system's (inet_interfaces).
 	Own func(netip.Addr) bool
+	// Proxy says whether the address is that of a proxy in front of this
+	// system (proxy_interfaces).
+	Proxy func(netip.Addr) bool
+	// Verify asks whether an address is deliverable.
+	Verify func(ctx context.Context, addr string) (verify.Answer, error)
+	// Now is the clock; nil for the real one.
+	Now func() time.Time
 	// Mapper finds addresses in recipient and alias tables.
 	Mapper *addrmap.Mapper
 	// Stress says whether the server is in the stress state.
@@ -65,7 +73,9 @@ type Engine struct {
 	names                                                         map[string]bool // of the classes
 
 	myNetworks    *matchlist.List
-	logPermit     map[string]bool
+	mxBackup      *matchlist.List // permit_mx_backup_networks
+	logPermit     *matchlist.List // smtpd_log_access_permit_actions
+	probeSender   verify.Sender
 	localRcpt     *table.Maps
 	relayRcpt     *table.Maps
 	virtualAlias  *table.Maps
@@ -92,15 +102,23 @@ func New(c Config, env Env) (*Engine, error) {
 	}
 	parents := matchlist.ParentStyle("smtpd_access_maps", env.Common.ParentDomainMatchesSubdomains)
 	e.accessParents = parents&matchlist.Parent != 0
-	e.logPermit = map[string]bool{}
-	for _, name := range param.Split(c.LogPermit) {
-		e.logPermit[strings.ToLower(name)] = true
+	if e.env.Now == nil {
+		e.env.Now = time.Now
 	}
+	e.probeSender = verify.NewSender(c.Verify.Sender, c.Verify.SenderTTL, env.Common.MyOrigin)
 	var err error
-	e.myNetworks, err = matchlist.New("mynetworks", env.Common.MyNetworks, env.Tables,
-		matchlist.ParentStyle("mynetworks", env.Common.ParentDomainMatchesSubdomains))
-	if err != nil {
-		return nil, err
+	for _, l := range [...]struct {
+		list        **matchlist.List
+		name, value string
+	}{
+		{&e.myNetworks, "mynetworks", env.Common.MyNetworks},
+		{&e.mxBackup, "permit_mx_backup_networks", c.MXBackupNetworks},
+		{&e.logPermit, "smtpd_log_access_permit_actions", c.LogPermit},
+	} {
+		style := matchlist.ParentStyle(l.name, env.Common.ParentDomainMatchesSubdomains)
+		if *l.list, err = matchlist.New(l.name, l.value, env.Tables, style); err != nil {
+			return nil, err
+		}
 	}
 	if err := e.openMaps(); err != nil {
 		return nil, err
@@ -122,6 +140,8 @@ func (e *Engine) tempfailActions() error {
 		{"reject_tempfail_action", e.TempfailAction},
 		{"unknown_address_tempfail_action", e.UnknownAddressTempfail},
 		{"unknown_helo_hostname_tempfail_action", e.UnknownHeloTempfail},
+		{"unverified_sender_tempfail_action", e.Verify.From.Tempfail},
+		{"unverified_recipient_tempfail_action", e.Verify.To.Tempfail},
 	} {
 		if a.value != "defer" && a.value != "defer_if_permit" {
 			return fmt.Errorf("bad configuration: %s = %s: specify \"defer\" or \"defer_if_permit\"", a.name, a.value)
@@ -210,7 +230,8 @@ func (e *Engine) To(ctx context.Context, s *Subject) smtp.Reply {
 	// RFC 5321 4.5.1: <postmaster> without a domain is always taken.
 	// Postfix: nor is the address refused that probes use.
 	c := e.env.Common
-	if strings.EqualFold(s.Recipient, "postmaster") || strings.EqualFold(s.Recipient, c.DoubleBounceSender+"@"+c.MyOrigin) {
+	if strings.EqualFold(s.Recipient, "postmaster") || strings.EqualFold(s.Recipient, c.DoubleBounceSender+"@"+c.MyOrigin) ||
+		e.probeSender.Valid(s.Recipient, e.env.Now()) {
 		return smtp.Reply{}
 	}
 	if r := e.delayed(ctx, s); !r.IsZero() {

@@ -103,7 +103,7 @@ func (v *eval) settle(w Verdict, name, arg string) Verdict {
 		Table: v.foundIn, Key: v.foundKey, Verdict: w.Kind.String()})
 	switch w.Kind {
 	case Permit:
-		v.logPermitted(name)
+		v.logPermitted(w, name)
 	case DeferIfPermit:
 		if v.warn > 0 {
 			return v.warning(w)
@@ -143,10 +143,29 @@ func (v *eval) warning(w Verdict) Verdict {
 }
 
 // logPermitted logs a permit that smtpd_log_access_permit_actions asks for.
-func (v *eval) logPermitted(name string) {
-	if len(v.logPermit) > 0 && (v.logPermit[name] || v.logPermit["static:all"]) {
-		v.env.Log.Event(v.s.Action("permit", "action="+name))
+func (v *eval) logPermitted(w Verdict, name string) {
+	if v.logPermit.Empty() {
+		return
 	}
+	if w.action == "" {
+		about := permitAbout(name, v.list.about)
+		w.action, w.detail = name, about+"="+v.subject(about)+" "
+	}
+	if ok, err := v.logPermit.MatchString(v.ctx, w.action); err != nil || !ok {
+		return
+	}
+	v.env.Log.Event(v.s.Action("permit", "action="+w.action+" for "+w.detail))
+}
+
+// permitAbout says what a permit is about: most are about the client.
+func permitAbout(name, about string) string {
+	switch name {
+	case "permit":
+		return about
+	case "permit_auth_destination", "permit_mx_backup":
+		return aboutRecipient
+	}
+	return aboutClient
 }
 
 // subject names what a list, or a check about something else, is about.

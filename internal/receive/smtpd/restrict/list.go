@@ -117,8 +117,6 @@ func (e *Engine) item(where string, words []string, about string, within []strin
 		return item{name: word, bad: fmt.Sprintf("unknown smtpd restriction: %q", word)}, used, nil
 	case def.removed != "":
 		return item{}, 0, fmt.Errorf("%s: restriction %s is no longer supported: %s", where, word, def.removed)
-	case def.check == nil && !def.warn:
-		return item{}, 0, fmt.Errorf("%s: restriction %s is not supported yet", where, word)
 	}
 	it = item{def: def, name: def.name}
 	if def.arg == noArg {

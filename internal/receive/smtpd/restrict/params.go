@@ -40,7 +40,10 @@ type Config struct {
 	SenderLogins                              string
 	RelayClientCerts                          string
 
+	MXBackupNetworks string
+
 	Policy PolicyConfig
+	Verify VerifyConfig
 }
 
 // Params names the parameters.
@@ -49,6 +52,7 @@ func (c *Config) Params(s *param.Set) {
 	c.codes(s)
 	c.tables(s)
 	c.Policy.params(s)
+	c.Verify.params(s)
 }
 
 func (c *Config) lists(s *param.Set) {
@@ -112,6 +116,7 @@ func (c *Config) tables(s *param.Set) {
 	s.Str(&c.RcptCanonical, "recipient_canonical_maps", "")
 	s.Str(&c.SenderLogins, "smtpd_sender_login_maps", "")
 	s.Str(&c.RelayClientCerts, "relay_clientcerts", "")
+	s.Str(&c.MXBackupNetworks, "permit_mx_backup_networks", "")
 	var aliases string
 	s.Str(&aliases, "alias_maps", "$default_database_type:/etc/aliases")
 }

@@ -2,6 +2,7 @@ package restrict
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"postern/internal/config/maincf"
 	"postern/internal/config/param"
 	"postern/internal/ipc/rewrite"
+	"postern/internal/ipc/verify"
 	"postern/internal/mail/address"
 	"postern/internal/mail/addrmap"
 	"postern/internal/mail/event"
@@ -98,7 +100,8 @@ func newEngine(settings string) (*Engine, func() []string, error) {
 		Own: func(a netip.Addr) bool { return a == netip.MustParseAddr("127.0.0.1") },
 		Mapper: &addrmap.Mapper{Extensions: address.Extensions{Delimiters: "+"},
 			Local: func(_ context.Context, d string) (bool, error) { return d == "local.example", nil }},
-		Sleep: func(context.Context, time.Duration) {},
+		Sleep:  func(context.Context, time.Duration) {},
+		Verify: probes{}.verify,
 	})
 	return e, lines, err
 }
@@ -231,8 +234,6 @@ func TestRefusals(t *testing.T) {
 	for _, settings := range []string{
 		"smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit_mynetworks",
 		"smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = warn_if_reject reject_unauth_destination",
-		"smtpd_sender_restrictions = reject_unverified_sender",
-		"smtpd_recipient_restrictions = permit_mx_backup",
 		"smtpd_client_restrictions = permit_naked_ip_address",
 		"smtpd_restriction_classes = a\na = a\nsmtpd_client_restrictions = a",
 		"smtpd_restriction_classes = a\nsmtpd_client_restrictions = a",
@@ -251,6 +252,57 @@ func TestRefusals(t *testing.T) {
 	} {
 		if _, _, err := newEngine(settings); err != nil {
 			t.Errorf("%q: %v", settings, err)
+		}
+	}
+}
+
+// A probes answers for addresses by their local parts; "slow" is known at the
+// third question.
+type probes map[string]int
+
+func (p probes) verify(_ context.Context, addr string) (verify.Answer, error) {
+	local, _, _ := strings.Cut(addr, "@")
+	p[local]++
+	switch local {
+	case "good":
+		return verify.Answer{Reason: "250 ok"}, nil
+	case "bad":
+		return verify.Answer{Status: verify.Bounce, Reason: "550 no such user"}, nil
+	case "late":
+		return verify.Answer{Status: verify.Defer, Reason: "450 come back"}, nil
+	case "broken":
+		return verify.Answer{}, errors.New("no service")
+	case "slow":
+		if p[local] >= 3 {
+			return verify.Answer{Reason: "250 ok"}, nil
+		}
+	}
+	return verify.Answer{Status: verify.Todo, Reason: "in progress"}, nil
+}
+
+func TestUnverified(t *testing.T) {
+	const lists = "smtpd_recipient_restrictions = reject_unverified_recipient, permit_auth_destination, reject\n"
+	for _, tt := range []struct{ settings, rcpt, want string }{
+		{"", "good", ""},
+		{"", "slow", ""},
+		{"address_verify_poll_count = 2", "slow", "450 4.1.1 <slow@local.example>: Recipient address rejected: unverified address: in progress"},
+		{"", "bad", "450 4.1.1 <bad@local.example>: Recipient address rejected: unverified address: 550 no such user"},
+		{"unverified_recipient_reject_code = 550", "bad", "550 5.1.1 <bad@local.example>: Recipient address rejected: undeliverable address: 550 no such user"},
+		{"unverified_recipient_reject_code = 250", "bad", ""},
+		{"unverified_recipient_reject_reason = no", "bad", "450 4.1.1 <bad@local.example>: Recipient address rejected: unverified address: no"},
+		{"unverified_recipient_defer_code = 250", "late", ""},
+		{"unverified_recipient_defer_code = 451", "late", "451 4.1.1 <late@local.example>: Recipient address rejected: unverified address: 450 come back"},
+		{"", "broken", "450 4.1.1 <broken@local.example>: Recipient address rejected: address verification problem"},
+	} {
+		e, _, err := newEngine("local_recipient_maps =\n" + lists + tt.settings)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.env.Verify = probes{}.verify
+		s := client()
+		s.Recipient, s.HasRecipient = tt.rcpt+"@local.example", true
+		if r := e.To(context.Background(), s); r.String() != tt.want {
+			t.Errorf("%q, %s: got %q, want %q", tt.settings, tt.rcpt, r.String(), tt.want)
 		}
 	}
 }

@@ -28,6 +28,8 @@ type Verdict struct {
 	Kind  Kind
 	Reply smtp.Reply
 
+	action, detail string // of a permit, for its log line: the name, " for …"
+
 	fault   bool // our own fault: warn_if_reject does not make a warning of it
 	settled bool // logged, and changed by the sticky deferrals already
 }
