@@ -138,7 +138,14 @@ func parameters() []func(*param.Set) {
 func showConfig(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	k := postconf.Knowledge{
 		Parameters: parameters(),
-		Agents:     []string{"discard", "error", "lmtp", "local", "pipe", "smtp", "virtual"},
+		Programs:   make(map[string]func(*param.Set)),
+		Agents:     []string{"error", "lmtp", "local", "pipe", "smtp", "virtual"}, // Postfix: not discard
+		SASLServer: []string{"dovecot"},
+		SASLClient: []string{"cyrus"},
+		Templates:  bounce.ShowTemplates,
+	}
+	for _, p := range daemons() {
+		k.Programs[p.Name] = p.New().Params
 	}
 	for _, t := range tables() {
 		k.Tables = append(k.Tables, t.Name)

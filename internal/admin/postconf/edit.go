@@ -29,7 +29,7 @@ func (p *postconf) editMain() error {
 				return action{}
 			}
 			if found[name]++; found[name] == 2 {
-				p.warn("%s: multiple entries for %q", filepath.Join(p.dir, "main.cf"), name)
+				p.Log.Warningf("%s: multiple entries for %q", filepath.Join(p.dir, "main.cf"), name)
 			}
 			return p.action(strings.TrimRight(name+" = "+value, " "))
 		})
@@ -99,7 +99,7 @@ func (p *postconf) editMaster() error {
 	path := filepath.Join(p.dir, "master.cf")
 	return rewrite(path, func(lines []string) ([]string, error) {
 		// A file that cannot be read as a whole is not changed in part.
-		services, err := mastercf.Read(strings.NewReader(strings.Join(lines, "")), path, mastercf.Options{Warn: p.warn, All: true})
+		services, err := mastercf.Read(strings.NewReader(strings.Join(lines, "")), path, mastercf.Options{Edit: true})
 		if err != nil {
 			return nil, err
 		}
@@ -118,7 +118,7 @@ func (p *postconf) editMaster() error {
 			switch {
 			case c.done:
 			case c.entry != nil:
-				lines = append(lines, entry(c.entry, true)+"\n")
+				lines = append(lines, written(c.entry)+"\n")
 			default:
 				return nil, fmt.Errorf("unmatched service: %q", c.key())
 			}
@@ -146,12 +146,12 @@ func (p *postconf) editEntry(changes []*change, services []mastercf.Service, num
 	if len(mine) == 0 {
 		return action{}, nil
 	}
-	if p.file == 'M' {
+	if p.mode == 'M' {
 		c := mine[len(mine)-1]
 		if c.entry == nil {
 			return p.action(""), nil
 		}
-		return action{replaced, entry(c.entry, true)}, nil
+		return action{replaced, written(c.entry)}, nil
 	}
 	i := slices.IndexFunc(services, func(s mastercf.Service) bool { return s.Line == number })
 	if i < 0 { // cannot be: all entries are there
@@ -159,17 +159,19 @@ func (p *postconf) editEntry(changes []*change, services []mastercf.Service, num
 	}
 	s := &services[i]
 	for _, c := range mine {
-		var err error
-		if p.file == 'F' {
-			err = setField(s, c)
-		} else {
-			err = p.setOverride(s, c)
-		}
-		if err != nil {
+		if p.mode == 'P' {
+			p.setOverride(s, c)
+		} else if err := setField(s, c); err != nil {
 			return action{}, err
 		}
 	}
-	return action{replaced, entry(s, true)}, nil
+	return action{replaced, written(s)}, nil
+}
+
+// written is an entry as it is put into the file.
+func written(s *mastercf.Service) string {
+	args, _ := normalized(s, nil) // fails only where it expands
+	return entry(s, args, true)
 }
 
 // changes reads the arguments of an edit of master.cf.
@@ -181,11 +183,11 @@ func (p *postconf) changes() ([]*change, error) {
 		}
 		path, value, hasValue := strings.Cut(arg, "=")
 		if hasValue != (p.edit == 'e') {
-			return nil, fmt.Errorf("bad argument %q for -%c%c", arg, p.file, p.edit)
+			return nil, fmt.Errorf("bad argument %q for -%c%c", arg, p.mode, p.edit)
 		}
 		parts := strings.SplitN(strings.TrimSpace(path), "/", 3)
 		want := 3
-		if p.file == 'M' {
+		if p.mode == 'M' {
 			want = 2
 		}
 		if len(parts) != want || slices.Contains(parts, "") {
@@ -195,7 +197,7 @@ func (p *postconf) changes() ([]*change, error) {
 		if want == 3 {
 			c.item = parts[2]
 		}
-		if p.file == 'M' && p.edit == 'e' {
+		if p.mode == 'M' && p.edit == 'e' {
 			services, err := mastercf.Read(strings.NewReader(c.value), arg, mastercf.Options{})
 			if err != nil {
 				return nil, err
@@ -232,40 +234,29 @@ func setField(s *mastercf.Service, c *change) error {
 	return nil
 }
 
-// setOverride adds, changes or removes an option -o of an entry.
-func (p *postconf) setOverride(s *mastercf.Service, c *change) error {
+// setOverride adds, changes or removes an option -o of an entry. A new one comes
+// after the other options, before other arguments.
+func (p *postconf) setOverride(s *mastercf.Service, c *change) {
 	var args, raw []string
-	var list []mastercf.Override
-	found, next := false, 0
-	for i := 0; i < len(s.Args); i++ {
-		if s.Args[i] != "-o" || i+1 >= len(s.Args) || next >= len(s.Overrides) {
+	text, found, i := c.item+"="+c.value, false, 0
+	for i < len(s.Args) && len(s.Args[i]) > 1 && s.Args[i][0] == '-' {
+		if s.Args[i] != "-o" || i+1 == len(s.Args) {
 			args, raw = append(args, s.Args[i]), append(raw, s.RawArgs[i])
+			i++
 			continue
 		}
-		o := s.Overrides[next]
-		next++
-		i++
-		if o.Name == c.item {
+		arg, written := s.Args[i+1], s.RawArgs[i+1]
+		i += 2
+		if name, _, err := maincf.SplitNameValue(arg); err == nil && name == c.item {
 			if p.edit == 'X' || found {
 				continue
 			}
-			found, o.Value = true, c.value
+			found, arg, written = true, text, text
 		}
-		args, raw, list = append(args, "-o", s.Args[i]), append(raw, "-o", s.RawArgs[i]), append(list, o)
+		args, raw = append(args, "-o", arg), append(raw, "-o", written)
 	}
 	if p.edit == 'e' && !found {
-		// It comes after the other options, before other arguments.
-		n := 0
-		for n < len(args) && strings.HasPrefix(args[n], "-") {
-			if args[n] == "-o" {
-				n++
-			}
-			n++
-		}
-		text := c.item + "=" + c.value
-		args, raw = slices.Insert(args, n, "-o", text), slices.Insert(raw, n, "-o", text)
-		list = append(list, mastercf.Override{Name: c.item, Value: c.value})
+		args, raw = append(args, "-o", text), append(raw, "-o", text)
 	}
-	s.Args, s.RawArgs, s.Overrides = args, raw, list
-	return nil
+	s.Args, s.RawArgs = append(args, s.Args[i:]...), append(raw, s.RawArgs[i:]...)
 }

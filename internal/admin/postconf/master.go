@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"postern/internal/config/maincf"
 	"postern/internal/config/mastercf"
 	"postern/internal/config/param"
 )
@@ -13,39 +14,102 @@ import (
 // fieldNames are the columns of master.cf.
 var fieldNames = [...]string{"service", "type", "private", "unprivileged", "chroot", "wakeup", "process_limit", "command"}
 
-// selected says whether one of the arguments, "name/type/item" with trailing
-// parts left out or "*", names the item.
-func (p *postconf) selected(name, typ, item string) bool {
-	if len(p.args) == 0 {
-		return true
-	}
-	return slices.ContainsFunc(p.args, func(arg string) bool {
-		parts := strings.SplitN(arg, "/", 3)
-		for i, have := range []string{name, typ, item} {
-			if i < len(parts) && parts[i] != "*" && parts[i] != have && have != "" {
-				return false
-			}
-		}
-		return true
-	})
+// A request is an argument that selects from master.cf: "name/type/item", of
+// which trailing parts may be left out or any be "*".
+type request struct {
+	text    string
+	parts   []string
+	matched bool
 }
 
-// showEntries prints entries of master.cf.
-func (p *postconf) showEntries() error {
+// requests reads the arguments.
+func (p *postconf) requests() ([]*request, error) {
+	limit, form := 3, map[byte]string{'M': "service_name[/type]", 'F': "service_name[/type[/field]]", 'P': "service_name[/type[/parameter]]"}[p.mode]
+	if p.mode == 'M' {
+		limit = 2
+	}
+	var list []*request
+	for _, arg := range p.args {
+		r := &request{text: arg, parts: strings.Split(arg, "/")}
+		if len(r.parts) > limit || r.parts[0] == "" {
+			return nil, fmt.Errorf("-%c option requires %s; got %.100q", p.mode, form, arg)
+		}
+		if p.mode == 'F' && len(r.parts) == 3 && r.parts[2] != "*" && !slices.Contains(fieldNames[:], r.parts[2]) {
+			return nil, fmt.Errorf("invalid service attribute name: %.100q; need one of %s", r.parts[2], strings.Join(fieldNames[:], ", "))
+		}
+		list = append(list, r)
+	}
+	return list, nil
+}
+
+// selects says whether a request, or the lack of any, asks for an item.
+func selects(list []*request, item ...string) bool {
+	found := len(list) == 0
+	for _, r := range list {
+		match := true
+		for i, part := range r.parts {
+			match = match && (part == "*" || i < len(item) && part == item[i])
+		}
+		if match {
+			r.matched, found = true, true
+		}
+	}
+	return found
+}
+
+// fromMaster calls each for every service, and tells of requests that nothing
+// matched.
+func (p *postconf) fromMaster(each func(list []*request, s *mastercf.Service) error) error {
+	list, err := p.requests()
+	if err != nil {
+		return err
+	}
 	for i := range p.services {
-		s := &p.services[i]
-		if p.selected(s.Name, s.Type, "") {
-			fmt.Fprintln(p.Out, entry(s, p.fold))
+		if err := each(list, &p.services[i]); err != nil {
+			return err
+		}
+	}
+	for _, r := range list {
+		if !r.matched {
+			p.Log.Warningf("unmatched request: %q", r.text)
 		}
 	}
 	return nil
 }
 
+// scope is what a service sees: main.cf, its own options -o, and its name.
+func (p *postconf) scope(s *mastercf.Service) *maincf.Config {
+	src := p.main.Override("service_name", s.Name, "master.cf").Override("process_name", s.Command, "master.cf")
+	for _, o := range s.Overrides {
+		src = src.Override(o.Name, o.Value, p.masterPath())
+	}
+	return src
+}
+
+// showEntries prints entries of master.cf.
+func (p *postconf) showEntries() error {
+	return p.fromMaster(func(list []*request, s *mastercf.Service) error {
+		if !selects(list, s.Name, s.Type) {
+			return nil
+		}
+		args, err := p.arguments(s)
+		if err != nil {
+			return err
+		}
+		if p.with('j') {
+			p.printJSON(s.Key(), entry(s, args, false))
+			return nil
+		}
+		fmt.Fprintln(p.Out, entry(s, args, p.with('f')))
+		return nil
+	})
+}
+
 // starts are the columns at which the fields of an entry start.
 var starts = [...]int{0, 11, 17, 25, 33, 41, 49, 57}
 
-// entry formats an entry of master.cf.
-func entry(s *mastercf.Service, fold bool) string {
+// entry formats an entry of master.cf with its arguments.
+func entry(s *mastercf.Service, args []string, fold bool) string {
 	var b strings.Builder
 	for i, f := range s.Fields {
 		if i > 0 {
@@ -53,11 +117,15 @@ func entry(s *mastercf.Service, fold bool) string {
 		}
 		b.WriteString(f)
 	}
-	args := normalized(s)
+	return withArguments(b.String(), args, fold)
+}
+
+// withArguments puts arguments after head.
+func withArguments(head string, args []string, fold bool) string {
 	if !fold {
-		return strings.Join(append([]string{b.String()}, args...), " ")
+		return strings.Join(append([]string{head}, args...), " ")
 	}
-	return b.String() + foldedArgs(b.Len(), args)
+	return head + foldedArgs(len(head), args)
 }
 
 // foldedArgs puts arguments after a line of column octets. An option -o has a
@@ -97,23 +165,55 @@ func foldedArgs(column int, args []string) string {
 	return b.String() + joined(column, args[n:], maxColumn)
 }
 
-// normalized returns the arguments of an entry in the form in which they are
-// written: "name=value" without blanks around the sign, braces where a blank is.
-func normalized(s *mastercf.Service) []string {
+// arguments returns the arguments of an entry in the form in which they are
+// written, with -x their parameters expanded.
+func (p *postconf) arguments(s *mastercf.Service) ([]string, error) {
+	if !p.with('x') {
+		return normalized(s, nil)
+	}
+	src := p.scope(s)
+	return normalized(s, func(o mastercf.Override) (string, error) {
+		if raw[o.Name] {
+			return o.Value, nil
+		}
+		text, err := p.declared.Expand(src, o.Value)
+		if err != nil {
+			return "", fmt.Errorf("%s, line %d: parameter %s: %w", p.masterPath(), s.Line, o.Name, err)
+		}
+		return text, nil
+	})
+}
+
+// normalized writes "name=value" without blanks around the sign, and braces
+// where a blank is. expand, which may be nil, gives the value of an option -o.
+func normalized(s *mastercf.Service, expand func(mastercf.Override) (string, error)) ([]string, error) {
 	args := make([]string, len(s.Args))
-	next := 0
-	for i, a := range s.Args {
-		switch {
-		case i > 0 && s.Args[i-1] == "-o" && next < len(s.Overrides):
-			args[i] = braced(s.Overrides[next].Name + "=" + s.Overrides[next].Value)
-			next++
-		case strings.HasPrefix(s.RawArgs[i], "{"):
+	options := true
+	for i := 0; i < len(s.Args); i++ {
+		a := s.Args[i]
+		options = options && len(a) > 1 && a[0] == '-'
+		if args[i] = a; strings.HasPrefix(s.RawArgs[i], "{") || a == "" {
 			args[i] = braced(a)
-		default:
+		} else {
 			args[i] = s.RawArgs[i]
 		}
+		if !options || a != "-o" || i+1 == len(s.Args) {
+			continue
+		}
+		i++
+		name, value, err := maincf.SplitNameValue(s.Args[i])
+		if err != nil {
+			args[i] = braced(s.Args[i])
+			continue
+		}
+		if expand != nil {
+			if value, err = expand(mastercf.Override{Name: name, Value: value}); err != nil {
+				return nil, err
+			}
+		}
+		args[i] = braced(name + "=" + value)
 	}
-	return args
+	return args, nil
 }
 
 // braced puts braces around an argument that needs them.
@@ -126,54 +226,93 @@ func braced(arg string) string {
 
 // showFields prints the fields of entries.
 func (p *postconf) showFields() error {
-	for i := range p.services {
-		s := &p.services[i]
-		for k, name := range fieldNames {
-			if !p.selected(s.Name, s.Type, name) {
+	return p.fromMaster(func(list []*request, s *mastercf.Service) error {
+		for k, field := range fieldNames {
+			if !selects(list, s.Name, s.Type, field) {
 				continue
 			}
-			text := s.Fields[k]
-			if name == "command" {
-				text = strings.Join(append([]string{text}, normalized(s)...), " ")
+			name := s.Key() + "/" + field
+			if field != "command" {
+				p.print(name, s.Fields[k])
+				continue
+			}
+			args, err := p.arguments(s)
+			if err != nil {
+				return err
+			}
+			p.printCommand(name, s.Fields[k], args)
+		}
+		return nil
+	})
+}
+
+// printCommand prints the last field of an entry, folded as an entry is.
+func (p *postconf) printCommand(name, command string, args []string) {
+	switch {
+	case p.with('j'):
+		p.printJSON(name, withArguments(command, args, false))
+		return
+	case p.with('H'):
+		fmt.Fprintln(p.Out, name)
+		return
+	case !p.with('h'):
+		command = name + " = " + command
+	}
+	fmt.Fprintln(p.Out, withArguments(command, args, p.with('f')))
+}
+
+// showOverrides prints the options -o of entries, with -PP all that a service
+// does not leave at its default, and what is asked for by name.
+func (p *postconf) showOverrides() error {
+	return p.fromMaster(func(list []*request, s *mastercf.Service) error {
+		own := overridden(s)
+		wanted := maps.Clone(own)
+		if p.effective {
+			for name := range p.read(s) {
+				if value, _, ok := p.main.Lookup(name); ok && own[name] == "" {
+					wanted[name] = value
+				}
+			}
+			p.named(list, s, wanted)
+		}
+		for _, name := range slices.Sorted(maps.Keys(wanted)) {
+			if !selects(list, s.Name, s.Type, name) {
+				continue
+			}
+			text := wanted[name]
+			if p.with('x') && !raw[name] {
+				var err error
+				if text, err = p.declared.Expand(p.scope(s), text); err != nil {
+					return fmt.Errorf("%s, line %d: parameter %s: %w", p.masterPath(), s.Line, name, err)
+				}
 			}
 			p.print(s.Key()+"/"+name, text)
 		}
-	}
-	return nil
+		return nil
+	})
 }
 
-// effective returns the options that count, the last of each name, in the order
-// of their names.
-func effective(list []mastercf.Override) []mastercf.Override {
-	last := make(map[string]mastercf.Override)
-	for _, o := range list {
-		last[o.Name] = o
+// read returns what the program of a service reads, with its default.
+func (p *postconf) read(s *mastercf.Service) map[string]string {
+	set := param.NewSet()
+	p.Common.Params(set)
+	if declare := p.Programs[s.Command]; declare != nil {
+		declare(set)
 	}
-	return slices.SortedFunc(maps.Values(last), func(a, b mastercf.Override) int { return strings.Compare(a.Name, b.Name) })
+	list := make(map[string]string)
+	for _, d := range set.Declarations() {
+		list[d.Name] = d.Default
+	}
+	return list
 }
 
-// showOverrides prints the options -o of entries.
-func (p *postconf) showOverrides() error {
-	for i := range p.services {
-		s := &p.services[i]
-		for _, o := range effective(s.Overrides) {
-			if !p.selected(s.Name, s.Type, o.Name) {
-				continue
+// named adds the parameters that requests name and the service reads.
+func (p *postconf) named(list []*request, s *mastercf.Service, wanted map[string]string) {
+	for name, def := range p.read(s) {
+		for _, r := range list {
+			if _, ok := wanted[name]; !ok && len(r.parts) == 3 && r.parts[2] == name {
+				wanted[name] = def
 			}
-			text := o.Value
-			if p.expand {
-				src := p.main
-				for _, o := range s.Overrides {
-					src = src.Override(o.Name, o.Value, "-o")
-				}
-				var err error
-				src = src.Override("service_name", s.Name, "master.cf")
-				if text, err = p.declared.Expand(src, text); err != nil {
-					return fmt.Errorf("%s/%s: %w", s.Key(), o.Name, err)
-				}
-			}
-			p.print(s.Key()+"/"+o.Name, text)
 		}
 	}
-	return nil
 }

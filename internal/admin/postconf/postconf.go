@@ -6,134 +6,51 @@
 package postconf
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 
 	"postern/internal/admin/command"
+	"postern/internal/base/maillog"
 	"postern/internal/config/maincf"
 	"postern/internal/config/mastercf"
 	"postern/internal/config/param"
 	"postern/internal/config/pending"
 )
 
-const usage = "[-a] [-A] [-c dir] [-C class] [-d] [-e] [-f] [-F] [-h] [-H] [-l] [-m] [-M] [-n] [-o name=value] [-p] [-P] [-q] [-T mode] [-v] [-x] [-X] [-#] [name...]"
-
 // Knowledge is what postconf is told about the programs.
 type Knowledge struct {
-	Parameters []func(*param.Set) // what each program declares
-	Tables     []string           // names of the lookup table types
-	Agents     []string           // programs that qmgr gives mail to
-}
-
-// options is the command line.
-type options struct {
-	file                               byte // 'p' main.cf, 'M' 'F' 'P' of master.cf
-	edit                               byte // 'e', 'X', '#', or 0
-	list                               byte // 'a' 'A' 'l' 'm' 'T', or 0
-	mode                               string
-	defaults, set, expand, fold, quiet bool
-	hideName, hideValue                bool
-	dir                                string
-	classes                            map[string]bool
-	overrides                          []string
-	args                               []string
+	Parameters []func(*param.Set)          // what each program declares
+	Programs   map[string]func(*param.Set) // the same by the name of the program in master.cf
+	Agents     []string                    // programs that qmgr gives mail to
+	Tables     []string                    // names of the lookup table types
+	SASLServer []string                    // smtpd_sasl_type
+	SASLClient []string                    // smtp_sasl_type
+	// Templates prints the texts of bounce messages: with their parameters
+	// expanded (-b) or as they are (-t), from a file or, where it is "", those
+	// built in.
+	Templates func(w io.Writer, log *maillog.Logger, main *maincf.Config, file string, expand bool) error
 }
 
 // Main runs the command with args, its name first, and returns its exit status.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, k Knowledge) int {
 	c := command.New("postconf", stdin, stdout, stderr)
 	o, err := parse(args[1:], c.Verbose)
+	if bad := new(command.OptionError); errors.As(err, &bad) {
+		command.Complain(stderr, "postconf", err)
+		return c.Fail(command.Failure, "usage: %s", usage)
+	}
 	if err != nil {
 		return c.Fail(command.Failure, "%v", err)
 	}
 	p := &postconf{options: o, Command: c, Knowledge: k, dir: command.ConfigDirectory(o.dir)}
 	if err := p.run(); err != nil {
-		return c.Fail(command.Failure, "%v", err)
+		return c.Fail(command.Failure, "%s", worded(err))
 	}
 	return c.Done(command.OK)
-}
-
-func parse(args []string, verbose func()) (*options, error) {
-	o := &options{file: 'p', classes: map[string]bool{"all": true}}
-	rest, err := command.Getopt(args, "aAbc:C:defFhHjlmMno:pPqtT:vxX#", func(option byte, arg string) error {
-		switch option {
-		case 'a', 'A', 'l', 'm':
-			o.list = option
-		case 'T':
-			o.list, o.mode = 'T', arg
-		case 'c':
-			o.dir = arg
-		case 'C':
-			o.classes = make(map[string]bool)
-			for _, class := range param.Split(arg) {
-				if !slices.Contains([]string{"builtin", "service", "user", "all"}, class) {
-					return fmt.Errorf("unknown class %.100q; need builtin, service, user or all", class)
-				}
-				o.classes[class] = true
-			}
-		case 'd':
-			o.defaults = true
-		case 'n':
-			o.set = true
-		case 'x':
-			o.expand = true
-		case 'f':
-			o.fold = true
-		case 'q':
-			o.quiet = true
-		case 'h':
-			o.hideName = true
-		case 'H':
-			o.hideValue = true
-		case 'e', 'X', '#':
-			if o.edit != 0 && o.edit != option {
-				return fmt.Errorf("specify one of -e, -X and -#")
-			}
-			o.edit = option
-		case 'p', 'M', 'F', 'P':
-			o.file = option
-		case 'o':
-			o.overrides = append(o.overrides, arg)
-		case 'v':
-			verbose()
-		default:
-			return fmt.Errorf("option -%c is not implemented yet", option)
-		}
-		return nil
-	})
-	o.args = rest
-	if err != nil {
-		return nil, fmt.Errorf("%w; usage: postconf %s", err, usage)
-	}
-	return o, o.check()
-}
-
-// check finds out whether the command edits, and refuses what makes no sense.
-func (o *options) check() error {
-	if o.edit == 0 && o.list == 0 {
-		for _, arg := range o.args {
-			if strings.Contains(arg, "=") {
-				o.edit = 'e'
-			}
-		}
-	}
-	switch {
-	case o.edit != 0 && (o.defaults || o.set || o.expand || o.hideName || o.hideValue || o.fold):
-		return fmt.Errorf("-e, -X and -# do not go with -d, -f, -h, -H, -n or -x")
-	case o.edit != 0 && len(o.args) == 0:
-		return fmt.Errorf("-e, -X or -# need names to work on")
-	case o.edit == 'X' && o.file == 'F', o.edit == '#' && (o.file == 'F' || o.file == 'P'):
-		return fmt.Errorf("-%c does not go with -%c", o.edit, o.file)
-	case o.defaults && o.set:
-		return fmt.Errorf("specify one of -d and -n")
-	case o.hideName && o.hideValue:
-		return fmt.Errorf("specify one of -h and -H")
-	}
-	return nil
 }
 
 // A postconf is one run.
@@ -146,13 +63,16 @@ type postconf struct {
 	main     *maincf.Config // main.cf and the overrides
 	services []mastercf.Service
 	declared *param.Set
+	known    *names
 }
 
 func (p *postconf) run() error {
 	switch {
-	case p.list != 0:
+	case slices.Contains([]byte("aAlmT"), p.mode):
 		return p.lists()
-	case p.edit != 0 && p.file == 'p':
+	case p.mode == 'b' || p.mode == 't':
+		return p.templates()
+	case p.edit != 0 && p.mode == 'p':
 		return p.editMain()
 	case p.edit != 0:
 		return p.editMaster()
@@ -160,7 +80,13 @@ func (p *postconf) run() error {
 	if err := p.load(); err != nil {
 		return err
 	}
-	switch p.file {
+	if !p.with('d') {
+		if err := p.warnBefore(); err != nil {
+			return err
+		}
+		defer p.warnAfter()
+	}
+	switch p.mode {
 	case 'M':
 		return p.showEntries()
 	case 'F':
@@ -171,96 +97,118 @@ func (p *postconf) run() error {
 	return p.showParameters()
 }
 
+// publicKeys are the algorithms of certificates that TLS handles.
+var publicKeys = []string{"rsa", "ecdsa", "ed25519"}
+
 // lists prints what is available.
 func (p *postconf) lists() error {
-	var names []string
-	switch p.list {
+	var list []string
+	switch p.mode {
 	case 'a':
-		names = []string{"dovecot"}
+		list = p.SASLServer
 	case 'A':
-		names = []string{"cyrus"}
+		list = p.SASLClient
 	case 'l':
-		names = []string{"flock", "fcntl", "dotlock"}
+		list = []string{"flock", "fcntl", "dotlock"}
 	case 'm':
-		names = slices.Sorted(slices.Values(p.Tables))
+		list = slices.Sorted(slices.Values(p.Tables))
 	case 'T':
-		if !slices.Contains([]string{"compile-version", "run-version", "public-key-algorithms"}, p.mode) {
-			return fmt.Errorf("unknown mode -T %.100q; need compile-version, run-version or public-key-algorithms", p.mode)
-		}
-		names = []string{"Go crypto/tls"}
-		if p.mode == "public-key-algorithms" {
-			names = []string{"rsa", "ecdsa", "ed25519"}
+		switch p.tls {
+		case "compile-version", "run-version":
+			list = []string{"Go crypto/tls"}
+		case "public-key-algorithms":
+			list = publicKeys
+		default:
+			return fmt.Errorf("unknown 'postconf -T' mode: %.100s; need compile-version, run-version or public-key-algorithms", p.tls)
 		}
 	}
-	for _, name := range names {
+	for _, name := range list {
 		fmt.Fprintln(p.Out, name)
 	}
 	return nil
 }
 
-// load reads both files. master.cf may be missing; then there are no services.
-func (p *postconf) load() (err error) {
-	p.declared = p.declare()
-	if p.defaults {
-		p.main = maincf.Empty(filepath.Join(p.dir, "main.cf"))
-	} else if p.main, err = maincf.Load(p.dir); err != nil {
+// templates prints the texts of bounce messages.
+func (p *postconf) templates() error {
+	conf, err := maincf.Load(p.dir)
+	if err != nil {
 		return err
 	}
-	for _, w := range p.main.Warnings() {
-		p.warn("%s", w)
+	conf = p.located(conf)
+	file := ""
+	if len(p.args) > 0 {
+		file = p.args[0]
+	} else if file, err = p.declare().Expand(conf, "$bounce_template_file"); err != nil {
+		return err
 	}
-	if p.dir != command.DefaultConfigDirectory && !p.defaults {
-		p.main = p.main.Override("config_directory", p.dir, "-c or MAIL_CONFIG")
+	return p.Templates(p.Out, p.Log, conf, file, p.mode == 'b')
+}
+
+// located is the configuration with config_directory in it, where that is not
+// the usual one.
+func (p *postconf) located(conf *maincf.Config) *maincf.Config {
+	if p.dir == command.DefaultConfigDirectory {
+		return conf
 	}
-	for _, o := range p.overrides {
-		name, value, err := maincf.SplitNameValue(o)
-		if err != nil {
-			return fmt.Errorf("-o %s: %w", o, err)
+	return conf.Override("config_directory", p.dir, "-c or MAIL_CONFIG")
+}
+
+// load reads both files. What is not to be shown of them may be missing.
+func (p *postconf) load() (err error) {
+	p.declared = p.declare()
+	if p.with('d') {
+		p.main = maincf.Empty(filepath.Join(p.dir, "main.cf"))
+	} else {
+		if p.main, err = maincf.Load(p.dir); err != nil {
+			return err
 		}
-		p.main = p.main.Override(name, value, "-o")
+		for _, w := range p.main.Warnings() {
+			p.Log.Warningf("%s", w)
+		}
+		p.main = p.located(p.main)
+		for _, o := range p.overrides {
+			name, value, err := maincf.SplitNameValue(o)
+			if err != nil {
+				return err
+			}
+			p.main = p.main.Override(name, value, "-o")
+		}
 	}
 	path := filepath.Join(p.dir, "master.cf")
-	p.services, err = mastercf.Load(path, mastercf.Options{Warn: p.warn, All: true})
-	if os.IsNotExist(err) {
-		p.warn("%v", err)
+	p.services, err = mastercf.Load(path, mastercf.Options{Warn: p.Log.Warningf, Edit: true})
+	if os.IsNotExist(err) && p.mode == 'p' {
+		p.Log.Warningf("%s", worded(err))
 		err = nil
 	}
-	return err
-}
-
-func (p *postconf) warn(format string, args ...any) {
-	if !p.quiet {
-		p.Log.Warningf(format, args...)
+	if err != nil {
+		return err
 	}
+	p.known = p.collect()
+	return p.checkNetworks()
 }
 
-// declare collects what the programs declare.
+// declare collects what the programs declare, and what none does yet.
 func (p *postconf) declare() *param.Set {
 	set := param.NewSet()
 	p.Common.Params(set)
 	for _, declare := range p.Parameters {
 		declare(set)
 	}
+	pending.Declare(set)
 	return set
 }
 
-// warnUnused tells which settings have no effect.
-func (p *postconf) warnUnused() {
-	names := make(map[string]bool)
-	for _, d := range p.declared.Declarations() {
-		names[d.Name] = true
-	}
-	for _, d := range p.serviceParameters() {
-		names[d.Name] = true
-	}
-	names["config_directory"] = true
-	declared := func(name string) bool { return names[name] }
-	if len(p.args) == 0 {
-		for _, w := range pending.Unimplemented(p.main, declared) {
-			p.warn("%s", w)
+// checkNetworks finds out whether the default of mynetworks can be computed;
+// Postfix does so whatever it is asked for.
+func (p *postconf) checkNetworks() error {
+	_, where, isSet := p.main.Lookup("mynetworks_style")
+	if _, _, own := p.main.Lookup("mynetworks"); own || !isSet {
+		if _, where, isSet = p.main.Lookup("inet_protocols"); !isSet {
+			return nil
 		}
 	}
-	for _, w := range pending.Unused(p.main, declared, p.overrideTexts()...) {
-		p.warn("%s", w)
+	if _, err := p.declared.Expand(p.main, "$mynetworks"); err != nil {
+		return fmt.Errorf("%s: %w", where, err)
 	}
+	return nil
 }

@@ -127,7 +127,7 @@ func TestShowSet(t *testing.T) {
 
 func TestUsage(t *testing.T) {
 	_, run := setup(t)
-	for _, args := range []string{"-Z", "-nd", "-hH", "-e", "-eX a", "-X", "-T x", "-C x", "-FX smtp/inet/chroot", "-t", "-ne a=b"} {
+	for _, args := range []string{"-Z", "-nd", "-hH", "-e", "-eX a", "-X", "-T x", "-C x", "-FX smtp/inet/chroot", "-b a b", "-ne a=b"} {
 		if status, out, errs := run(strings.Fields(args)...); status == 0 || errs == "" {
 			t.Errorf("postconf %s: status %d, %q, %q", args, status, out, errs)
 		}

@@ -1,163 +1,118 @@
 package postconf
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 
 	"postern/internal/config/param"
-	"postern/internal/config/pending"
 )
 
-// A parameter is a name with what is known about it.
-type parameter struct {
-	param.Declaration
-	class string // builtin, service, user
-}
-
 // showParameters prints parameters of main.cf: those that the arguments name,
-// those that are set (-n), or all.
+// those that are set (-n), or all of the classes.
 func (p *postconf) showParameters() error {
-	known := p.known()
-	names := p.args
-	if len(names) == 0 {
-		for name, x := range known {
-			if p.classes["all"] || p.classes[x.class] {
-				names = append(names, name)
-			}
+	list := p.args
+	if len(list) == 0 {
+		for name := range p.known.builtin {
+			list = append(list, name)
 		}
-		slices.Sort(names)
+		for name := range p.known.service {
+			list = append(list, name)
+		}
+		for name := range p.known.user {
+			list = append(list, name)
+		}
+		slices.Sort(list)
+		list = slices.Compact(list)
 	}
-	for _, name := range names {
-		x, ok := known[name]
+	for _, name := range list {
+		class, d := p.known.class(name)
 		_, _, isSet := p.main.Lookup(name)
-		if !ok {
-			p.warn("%s: unknown parameter", name)
+		switch {
+		case class == "":
+			p.Log.Warningf("%s: unknown parameter", name)
+			continue
+		case len(p.args) == 0 && !p.classes["all"] && !p.classes[class], p.with('n') && !isSet:
 			continue
 		}
-		if p.set && !isSet {
-			continue
-		}
-		text, err := p.text(x)
+		text, err := p.text(d)
 		if err != nil {
 			return fmt.Errorf("parameter %s: %w", name, err)
 		}
 		p.print(name, text)
 	}
-	if !p.defaults {
-		p.warnUnused()
-	}
 	return nil
 }
 
-// known returns every parameter that there is: those that programs declare,
-// those made of the names of services, those that the administrator has
-// invented, and what Postfix knows and is set here.
-func (p *postconf) known() map[string]parameter {
-	known := make(map[string]parameter)
-	for _, d := range p.declared.Declarations() {
-		known[d.Name] = parameter{d, "builtin"}
+// class says what kind of name a parameter has; "" for one that is not known.
+func (n *names) class(name string) (string, param.Declaration) {
+	if d, ok := n.service[name]; ok {
+		return "service", d
 	}
-	for _, d := range p.serviceParameters() {
-		if _, ok := known[d.Name]; !ok {
-			known[d.Name] = parameter{d, "service"}
-		}
+	if d, ok := n.builtin[name]; ok {
+		return "builtin", d
 	}
-	others := pending.Parameters()
-	referenced := pending.Referenced(p.main, p.overrideTexts()...)
-	for _, name := range p.main.Names() {
-		if _, ok := known[name]; ok {
-			continue
-		}
-		if def, ok := others[name]; ok {
-			known[name] = parameter{param.Declaration{Name: name, Default: def}, "builtin"}
-		} else if referenced[name] {
-			known[name] = parameter{param.Declaration{Name: name}, "user"}
-		}
+	if n.user[name] {
+		return "user", param.Declaration{Name: name}
 	}
-	return known
-}
-
-// overrideTexts returns the values of the options -o in master.cf.
-func (p *postconf) overrideTexts() []string {
-	var texts []string
-	for _, s := range p.services {
-		for _, o := range s.Overrides {
-			texts = append(texts, o.Value)
-		}
-	}
-	return texts
-}
-
-// suffixes make parameters of the names of transports, and their defaults.
-var suffixes = [...][2]string{
-	{"_recipient_limit", "$default_recipient_limit"},
-	{"_extra_recipient_limit", "$default_extra_recipient_limit"},
-	{"_recipient_refill_limit", "$default_recipient_refill_limit"},
-	{"_recipient_refill_delay", "$default_recipient_refill_delay"},
-	{"_delivery_slot_cost", "$default_delivery_slot_cost"},
-	{"_delivery_slot_loan", "$default_delivery_slot_loan"},
-	{"_delivery_slot_discount", "$default_delivery_slot_discount"},
-	{"_minimum_delivery_slots", "$default_minimum_delivery_slots"},
-	{"_initial_destination_concurrency", "$initial_destination_concurrency"},
-	{"_destination_concurrency_limit", "$default_destination_concurrency_limit"},
-	{"_destination_recipient_limit", "$default_destination_recipient_limit"},
-	{"_destination_concurrency_positive_feedback", "$default_destination_concurrency_positive_feedback"},
-	{"_destination_concurrency_negative_feedback", "$default_destination_concurrency_negative_feedback"},
-	{"_destination_concurrency_failed_cohort_limit", "$default_destination_concurrency_failed_cohort_limit"},
-	{"_destination_rate_delay", "$default_destination_rate_delay"},
-	{"_transport_rate_delay", "$default_transport_rate_delay"},
-}
-
-// serviceParameters returns the parameters that the services of master.cf have.
-func (p *postconf) serviceParameters() []param.Declaration {
-	var list []param.Declaration
-	for _, s := range p.services {
-		if s.Type != "unix" {
-			continue
-		}
-		if slices.Contains(p.Agents, s.Command) {
-			for _, x := range suffixes {
-				list = append(list, param.Declaration{Name: s.Name + x[0], Default: x[1]})
-			}
-		}
-		if s.Command == "pipe" || s.Command == "spawn" {
-			list = append(list, param.Declaration{Name: s.Name + "_time_limit", Default: "$command_time_limit"})
-		}
-	}
-	return list
+	return "", param.Declaration{}
 }
 
 // text returns the value of a parameter as it is to be shown.
-func (p *postconf) text(x parameter) (string, error) {
-	text, _, ok := p.main.Lookup(x.Name)
+func (p *postconf) text(d param.Declaration) (string, error) {
+	text, _, ok := p.main.Lookup(d.Name)
 	if !ok {
-		text = x.Default
-		if x.Computed != nil {
+		text = d.Default
+		if d.Computed != nil {
 			var err error
-			if text, err = p.declared.Default(p.main, x.Declaration); err != nil {
+			if text, err = p.declared.Default(p.main, d); err != nil {
 				return "", err
 			}
 			return p.declared.Expand(p.main, text)
 		}
 	}
-	if !p.expand || x.Kind == param.Raw {
+	if !p.with('x') || raw[d.Name] {
 		return text, nil
 	}
 	return p.declared.Expand(p.main, text)
 }
 
-// print prints one line as the options ask for it.
+// print prints one name with its value as the options ask for it.
 func (p *postconf) print(name, text string) {
 	text = strings.Join(words(text), " ")
 	switch {
-	case p.hideValue:
+	case p.with('j'):
+		p.printJSON(name, text)
+	case p.with('H'):
 		fmt.Fprintln(p.Out, name)
-	case p.hideName:
-		fmt.Fprintln(p.Out, folded("", text, p.fold))
+	case p.with('h'):
+		fmt.Fprintln(p.Out, folded("", text, p.with('f')))
 	default:
-		fmt.Fprintln(p.Out, strings.TrimRight(folded(name+" = ", text, p.fold), " "))
+		fmt.Fprintln(p.Out, strings.TrimRight(folded(name+" = ", text, p.with('f')), " "))
 	}
+}
+
+// printJSON prints one object, or with -h or -H only one of its halves, in a
+// line of its own.
+func (p *postconf) printJSON(name, text string) {
+	switch {
+	case p.with('H'):
+		fmt.Fprintln(p.Out, quoted(name))
+	case p.with('h'):
+		fmt.Fprintln(p.Out, quoted(text))
+	default:
+		fmt.Fprintf(p.Out, "{%s: %s}\n", quoted(name), quoted(text))
+	}
+}
+
+// quoted is a JSON string.
+func quoted(text string) string {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	_ = e.Encode(text) // a string always can be
+	return strings.TrimSuffix(b.String(), "\n")
 }
 
 // maxColumn is the width that a line of master.cf must not have; a line of
@@ -169,7 +124,7 @@ const (
 
 // words takes a text apart at blanks.
 func words(text string) []string {
-	return strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\r\n\v\f", r) })
+	return strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(" \t\r\n", r) })
 }
 
 // folded puts words after head, in several lines if asked for.

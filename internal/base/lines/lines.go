@@ -29,6 +29,10 @@ type Line struct {
 
 // A Reader reads logical lines.
 type Reader struct {
+	// Warn is told of a logical line that starts with white space; such a line
+	// does not count (Postfix). Where it is nil such a line is an error.
+	Warn func(*Error)
+
 	r      *bufio.Reader
 	number int   // of the last physical line read
 	size   int64 // octets read
@@ -65,11 +69,30 @@ func (e *Error) Unwrap() error { return e.Err }
 // Next returns the next logical line, and io.EOF after the last. Errors other
 // than those of reading are of type *Error.
 func (r *Reader) Next() (Line, error) {
+	for {
+		line, err := r.logical()
+		if err != nil || !isSpace(line.Text[0]) {
+			return line, err
+		}
+		bad := &Error{line.First, fmt.Errorf("logical line must not start with whitespace: %q", start(line.Text))}
+		if r.Warn == nil {
+			return Line{}, bad
+		}
+		r.Warn(bad)
+	}
+}
+
+// start is the beginning of a line, for a message.
+func start(text string) string {
+	if len(text) > 30 {
+		return text[:30] + "..."
+	}
+	return text
+}
+
+func (r *Reader) logical() (Line, error) {
 	if err := r.advance(); err != nil {
 		return Line{}, err
-	}
-	if isSpace(r.next[0]) {
-		return Line{}, &Error{r.nextNo, fmt.Errorf("logical line must not start with whitespace: %.30q", r.next)}
 	}
 	text := append([]byte(nil), r.next...)
 	line := Line{First: r.nextNo, Last: r.nextNo}

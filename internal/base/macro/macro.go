@@ -36,6 +36,8 @@ type Expander struct {
 	Filter string
 	// MaxSize bounds the result; 0 means the package's limit.
 	MaxSize int
+	// Functions may be called as ${name{text}}.
+	Functions map[string]func(text string) (string, error)
 }
 
 // A Result is an expanded text.
@@ -61,10 +63,13 @@ func (e *Expander) Expand(text string) (Result, error) {
 // Names calls each for every name that text refers to, outermost first. It does
 // not look into values.
 func Names(text string, each func(name string)) error {
-	e := Expander{Lookup: func(name string) (string, bool, error) {
-		each(name)
-		return "", true, nil
-	}}
+	e := Expander{
+		Lookup: func(name string) (string, bool, error) {
+			each(name)
+			return "", true, nil
+		},
+		Functions: Functions,
+	}
 	x := &expansion{Expander: &e, limit: MaxSize, all: true}
 	return x.expand(&strings.Builder{}, text, 0)
 }
@@ -205,6 +210,9 @@ func (x *expansion) braced(out *strings.Builder, body string, depth int) error {
 	if rest == "" {
 		return x.value(out, name, depth)
 	}
+	if f := x.Functions[name]; f != nil && rest[0] == '{' {
+		return x.call(out, name, rest, depth)
+	}
 	if rest[0] != '?' && rest[0] != ':' {
 		return syntaxAt("attribute name syntax error", name, rest)
 	}
@@ -219,6 +227,26 @@ func (x *expansion) braced(out *strings.Builder, body string, depth int) error {
 		}
 	}
 	return x.choose(out, value != "", rest, depth)
+}
+
+// call appends what a function makes of the text in braces. Postfix: 3.11.
+func (x *expansion) call(out *strings.Builder, name, rest string, depth int) error {
+	text, rest, _, err := operand(rest)
+	if err == nil && rest != "" {
+		err = syntaxAt("unexpected input", name+"{"+text+"}", rest)
+	}
+	if err != nil {
+		return err
+	}
+	var b strings.Builder
+	if err := x.expand(&b, text, depth+1); err != nil || x.all {
+		return err
+	}
+	result, err := x.Functions[name](b.String())
+	if err != nil {
+		return fmt.Errorf("%s: %w", name, err)
+	}
+	return x.add(out, result)
 }
 
 // choose appends one of the alternatives in rest: "?text", ":text" or

@@ -38,8 +38,11 @@ type Config struct {
 }
 
 // Load reads dir/main.cf. An error names the file and the line.
-func Load(dir string) (*Config, error) {
-	path := filepath.Join(dir, "main.cf")
+func Load(dir string) (*Config, error) { return LoadFile(filepath.Join(dir, "main.cf")) }
+
+// LoadFile reads a file of the form of main.cf, such as that of a database
+// table.
+func LoadFile(path string) (*Config, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -52,6 +55,9 @@ func Load(dir string) (*Config, error) {
 func Read(r io.Reader, path string) (*Config, error) {
 	c := &Config{path: path, set: make(map[string]Setting)}
 	in := lines.NewReader(r, MaxFile)
+	in.Warn = func(e *lines.Error) {
+		c.warnings = append(c.warnings, fmt.Sprintf("%s, line %d: %v", path, e.Line, e.Err))
+	}
 	for {
 		line, err := in.Next()
 		if err == io.EOF {
@@ -94,7 +100,7 @@ func (c *Config) Path() string { return c.path }
 func (c *Config) Dir() string { return filepath.Dir(c.path) }
 
 // Warnings returns what is suspicious in the file: settings that a later one
-// overrides.
+// overrides, lines that do not count.
 func (c *Config) Warnings() []string {
 	if c.below != nil {
 		return c.below.Warnings()
@@ -151,7 +157,8 @@ func (c *Config) Names() []string {
 // names that are not set.
 func (c *Config) Expand(text string, other func(name string) (string, bool)) (string, error) {
 	x := macro.Expander{
-		Recurse: true,
+		Recurse:   true,
+		Functions: macro.Functions,
 		Lookup: func(name string) (string, bool, error) {
 			if s, ok := c.Get(name); ok {
 				return s.Value, true, nil

@@ -54,7 +54,10 @@ type Options struct {
 	ChrootDefault bool                             // what "-" means in the chroot column: compatibility_level below 1
 	Disable       string                           // master_service_disable, expanded
 	Warn          func(format string, args ...any) // may be nil
-	All           bool                             // keep entries that a later one of the same name replaces
+	// Edit reads the file as postconf does, which shows and mends it: entries
+	// that a later one of the same name replaces stay, and so does what only
+	// master refuses. Args have "-o" and its value apart.
+	Edit bool
 }
 
 // Load reads the file. An error names the file and the line.
@@ -72,6 +75,7 @@ func Read(r io.Reader, path string, o Options) ([]Service, error) {
 	var list []Service
 	index := make(map[string]int)
 	in := lines.NewReader(r, MaxFile)
+	in.Warn = func(e *lines.Error) { o.warnf("%s: line %d: %v", path, e.Line, e.Err) }
 	for {
 		line, err := in.Next()
 		if err == io.EOF {
@@ -88,17 +92,15 @@ func Read(r io.Reader, path string, o Options) ([]Service, error) {
 			return nil, fmt.Errorf("%s: line %d: %w", path, line.First, err)
 		}
 		s.Line = line.First
-		if i, ok := index[s.Key()]; ok {
+		if i, ok := index[s.Key()]; ok && !o.Edit {
 			o.warnf("%s: line %d: duplicate master.cf entry for service %q (%s) -- using the last entry", path, line.First, s.Name, s.Type)
-			if !o.All {
-				list[i] = s
-				continue
-			}
+			list[i] = s
+			continue
 		}
 		index[s.Key()] = len(list)
 		list = append(list, s)
 	}
-	return o.enabled(list)
+	return o.enabled(list), nil
 }
 
 func (o *Options) warnf(format string, args ...any) {
@@ -125,22 +127,30 @@ func parse(text string, o Options) (Service, error) {
 	if !known(s.Type) {
 		return s, fmt.Errorf("field %q: bad value: %.100q; need one of %s", "type", s.Type, strings.Join(types[:], ", "))
 	}
-	for _, i := range [...]int{0, 7} {
-		if fields[i] == "-" {
-			return s, fmt.Errorf("field %q has no default value", columns[i])
-		}
-	}
 	if err := s.columns(o); err != nil {
 		return s, err
 	}
-	if strings.ContainsAny(s.Command, "/{}") {
-		return s, badField(7, s.Command, "the name of a program in daemon_directory")
-	}
-	if s.Type != "inet" && (strings.Contains(s.Name, "/") || s.Name == "." || s.Name == "..") {
-		return s, badField(0, s.Name, "a file name without a slash")
+	if err := s.names(); err != nil && !o.Edit {
+		return s, err
 	}
 	s.RawArgs = fields[8:]
-	return s, s.arguments()
+	return s, s.arguments(o.Edit)
+}
+
+// names checks what the entry calls itself and its program.
+func (s *Service) names() error {
+	for _, i := range [...]int{0, 7} {
+		if s.Fields[i] == "-" {
+			return fmt.Errorf("field %q has no default value", columns[i])
+		}
+	}
+	if strings.ContainsAny(s.Command, "/{}") {
+		return badField(7, s.Command, "the name of a program in daemon_directory")
+	}
+	if s.Type != "inet" && (strings.Contains(s.Name, "/") || s.Name == "." || s.Name == "..") {
+		return badField(0, s.Name, "a file name without a slash")
+	}
+	return nil
 }
 
 func known(typ string) bool {
@@ -205,7 +215,9 @@ func number(fields [8]string, column int, text string, def int) (int, error) {
 }
 
 // arguments takes the braces off and finds the options that every program has.
-func (s *Service) arguments() error {
+// Postfix: options come before other arguments. What is no "name=value" after
+// -o is kept where the file is read to be edited.
+func (s *Service) arguments(edit bool) error {
 	for _, raw := range s.RawArgs {
 		arg, _, err := param.Unbrace(raw)
 		if err != nil {
@@ -213,30 +225,53 @@ func (s *Service) arguments() error {
 		}
 		s.Args = append(s.Args, arg)
 	}
+	if edit {
+		s.apart()
+	}
 	for i := 0; i < len(s.Args); i++ {
 		arg := s.Args[i]
 		if len(arg) < 2 || arg[0] != '-' {
-			break // Postfix: options come before other arguments
+			break
 		}
+		var err error
 		switch {
 		case arg == "-o" && i+1 < len(s.Args):
 			i++
-			if err := s.override(s.Args[i]); err != nil {
-				return err
-			}
+			err = s.override(s.Args[i])
 		case arg == "-o":
-			return errors.New("option -o: missing \"name=value\"")
+			err = errors.New("option -o: missing \"name=value\"")
 		case strings.HasPrefix(arg, "-o"):
-			if err := s.override(arg[2:]); err != nil {
-				return err
-			}
+			err = s.override(arg[2:])
 		case arg == "-D":
 			s.Debug = true
 		case strings.Trim(arg[1:], "v") == "":
 			s.Verbose += len(arg) - 1
 		}
+		if err != nil && !edit {
+			return err
+		}
 	}
 	return nil
+}
+
+// apart makes two arguments of each option "-oname=value".
+func (s *Service) apart() {
+	var args, raw []string
+	options := true
+	for i := 0; i < len(s.Args); i++ {
+		a, r := s.Args[i], s.RawArgs[i]
+		options = options && len(a) > 1 && a[0] == '-'
+		switch {
+		case options && a == "-o" && i+1 < len(s.Args):
+			i++
+			args, raw = append(args, a, s.Args[i]), append(raw, r, s.RawArgs[i])
+		case options && len(a) > 2 && strings.HasPrefix(a, "-o"):
+			args, raw = append(args, "-o", a[2:]), append(raw, "-o", a[2:])
+		default:
+			args, raw = append(args, a), append(raw, r)
+		}
+	}
+	s.Args, s.RawArgs = args, raw
 }
 
 func (s *Service) override(text string) error {
@@ -248,40 +283,41 @@ func (s *Service) override(text string) error {
 	return nil
 }
 
-// enabled leaves out the services that master_service_disable names.
-func (o *Options) enabled(list []Service) ([]Service, error) {
-	patterns := param.Split(o.Disable)
+// enabled leaves out the services that master_service_disable names. Postfix: a
+// pattern that can name none does not keep the system from starting.
+func (o *Options) enabled(list []Service) []Service {
+	var patterns []string
+	for _, p := range param.Split(o.Disable) {
+		if !known(p[strings.LastIndexAny(p, "/!")+1:]) {
+			o.warnf("parameter master_service_disable: bad value: %.100q; need type or name/type", p)
+			continue
+		}
+		patterns = append(patterns, p)
+	}
 	if len(patterns) == 0 {
-		return list, nil
+		return list
 	}
 	kept := list[:0]
 	for _, s := range list {
-		off, err := disabled(patterns, s)
-		if err != nil {
-			return nil, err
-		}
-		if !off {
+		if !disabled(patterns, s) {
 			kept = append(kept, s)
 		}
 	}
-	return kept, nil
+	return kept
 }
 
 // disabled says whether the first pattern that names the service turns it off.
 // Postfix: "type" or "name/type", "!" before it; no wildcards, no tables.
-func disabled(patterns []string, s Service) (bool, error) {
+func disabled(patterns []string, s Service) bool {
 	for _, p := range patterns {
 		pattern, negated := strings.CutPrefix(p, "!")
-		name, typ, both := strings.Cut(pattern, "/")
-		if !both {
-			name, typ = s.Name, pattern
-		}
-		if !known(typ) {
-			return false, fmt.Errorf("parameter master_service_disable: bad value: %.100q; need type or name/type", p)
+		name, typ := s.Name, pattern
+		if i := strings.LastIndexByte(pattern, '/'); i >= 0 {
+			name, typ = pattern[:i], pattern[i+1:]
 		}
 		if name == s.Name && typ == s.Type {
-			return !negated, nil
+			return !negated
 		}
 	}
-	return false, nil
+	return false
 }

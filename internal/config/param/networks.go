@@ -40,10 +40,10 @@ func networks(style, interfaces, protocols string) (string, error) {
 		text := network(style, p)
 		if !seen[text] {
 			seen[text] = true
-			list = append(list, text)
+			list = append(list, text+" ") // Postfix: a blank follows the last one, too
 		}
 	}
-	return strings.Join(list, " "), nil
+	return strings.Join(list, ""), nil
 }
 
 func interfacePrefixes() ([]netip.Prefix, error) {

@@ -240,7 +240,8 @@ func (v *values) value(name string) (string, error) {
 
 func (v *values) expand(text string) (string, error) {
 	x := macro.Expander{
-		Recurse: true,
+		Recurse:   true,
+		Functions: macro.Functions,
 		Lookup: func(name string) (string, bool, error) {
 			text, _, ok, err := v.raw(name)
 			return text, ok, err

@@ -173,7 +173,7 @@ func TestComputedDefaults(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(c.MyHostname, host) || c.MyDomain == "" || c.MyNetworks != "127.0.0.1/32" || !c.SMTPUTF8Enable || c.RelayDomains != "" {
+	if !strings.HasPrefix(c.MyHostname, host) || c.MyDomain == "" || c.MyNetworks != "127.0.0.1/32 " || !c.SMTPUTF8Enable || c.RelayDomains != "" {
 		t.Errorf("got %+v", c)
 	}
 }

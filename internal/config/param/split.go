@@ -6,7 +6,7 @@ import (
 )
 
 // Separators are the octets between the items of a list (Postfix: CHARS_COMMA_SP).
-const Separators = ", \t\r\n\v\f"
+const Separators = ", \t\r\n"
 
 // Split takes a list apart at commas and blanks. Text in { } is one item; it
 // keeps its braces. An item whose braces are not balanced goes on to the end.
@@ -57,7 +57,7 @@ func Unbrace(item string) (text string, braced bool, err error) {
 			if rest := item[i+1:]; rest != "" {
 				return "", true, fmt.Errorf("syntax error after '}' in %.100q", item)
 			}
-			return strings.Trim(item[1:i], Separators[1:]), true, nil
+			return strings.Trim(item[1:i], " \t\r\n\v\f"), true, nil
 		}
 	}
 	return "", true, fmt.Errorf("missing '}' in %.100q", item)

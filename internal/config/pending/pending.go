@@ -8,7 +8,8 @@ package pending
 import (
 	_ "embed"
 	"fmt"
-	"sort"
+	"iter"
+	"maps"
 	"strings"
 
 	"postern/internal/config/maincf"
@@ -30,6 +31,20 @@ func Parameters() map[string]string {
 		}
 	}
 	return known
+}
+
+// Declare declares in set, as texts, what Postfix knows and set does not.
+func Declare(set *param.Set) {
+	have := make(map[string]bool)
+	for _, d := range set.Declarations() {
+		have[d.Name] = true
+	}
+	unused := new(string)
+	for line := range strings.Lines(parameters) {
+		if name, def, ok := strings.Cut(strings.TrimSuffix(line, "\n"), "\t"); ok && !have[name] {
+			set.Str(unused, name, def)
+		}
+	}
 }
 
 // informative are the parameters by which Postfix tells installation scripts
@@ -146,22 +161,27 @@ func perService(name string) bool {
 	return false
 }
 
-// suggestion names the known parameter that is one edit away, if any.
+// suggestion names the known parameter that is near, if any.
 func suggestion(s maincf.Setting, known map[string]string) string {
-	var near []string
+	near, ok := Near(s.Name, maps.Keys(known))
+	switch {
+	case !ok:
+		return ""
+	case s.Line == 0:
+		return fmt.Sprintf("; did you mean %s?", near)
+	}
+	return fmt.Sprintf("; did you mean %s (line %d)?", near, s.Line)
+}
+
+// Near returns the first in the order of the alphabet of the names that are one
+// edit away from name.
+func Near(name string, known iter.Seq[string]) (near string, ok bool) {
 	for k := range known {
-		if oneEdit(s.Name, k) {
-			near = append(near, k)
+		if (!ok || k < near) && oneEdit(name, k) {
+			near, ok = k, true
 		}
 	}
-	if len(near) == 0 {
-		return ""
-	}
-	sort.Strings(near)
-	if s.Line == 0 {
-		return fmt.Sprintf("; did you mean %s?", near[0])
-	}
-	return fmt.Sprintf("; did you mean %s (line %d)?", near[0], s.Line)
+	return near, ok
 }
 
 // oneEdit says whether a becomes b by inserting, removing, replacing or

@@ -103,27 +103,17 @@ var builtin = [kinds]template{
 // openTemplates makes the templates: built in, or from bounce_template_file.
 // Postfix: a file that cannot be used is a warning, mail goes on without it.
 func (s *Server) openTemplates() (templates, error) {
-	var set templates
-	for k := range builtin {
-		t := builtin[k]
-		t.kind = kind(k)
-		t.Charset = "us-ascii"
-		if s.env.Common.SMTPUTF8Enable {
-			t.Charset = "utf-8"
-		}
-		t.From = "Mail Delivery System <MAILER-DAEMON>"
-		if s.cfg.HeaderFrom == "obsolete" {
-			t.From = "MAILER-DAEMON (Mail Delivery System)"
-		}
-		if err := t.expand(s, "[built-in]"); err != nil {
+	def := s.plainTemplates()
+	set := def
+	for k := range set {
+		if err := set[k].expand(s, builtinOrigin); err != nil {
 			return set, err
 		}
-		set[k] = t
 	}
 	if s.cfg.TemplateFile == "" {
 		return set, nil
 	}
-	own, err := readTemplates(s.cfg.TemplateFile, set)
+	own, err := readTemplates(s.cfg.TemplateFile, def)
 	if err != nil {
 		s.log.Warningf("%v", err)
 		s.log.Warningf("%s: using the default bounce templates instead", s.cfg.TemplateFile)
@@ -138,6 +128,28 @@ func (s *Server) openTemplates() (templates, error) {
 		}
 	}
 	return own, nil
+}
+
+// builtinOrigin is what messages call the templates that are in the program.
+const builtinOrigin = "[built-in]"
+
+// plainTemplates returns the built-in templates, not expanded.
+func (s *Server) plainTemplates() templates {
+	var set templates
+	for k := range builtin {
+		t := builtin[k]
+		t.kind = kind(k)
+		t.Charset = "us-ascii"
+		if s.env.Common.SMTPUTF8Enable {
+			t.Charset = "utf-8"
+		}
+		t.From = "Mail Delivery System <MAILER-DAEMON>"
+		if s.cfg.HeaderFrom == "obsolete" {
+			t.From = "MAILER-DAEMON (Mail Delivery System)"
+		}
+		set[k] = t
+	}
+	return set
 }
 
 // expand replaces the text by what it says with parameters filled in: those of
