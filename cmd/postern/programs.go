@@ -140,7 +140,7 @@ func showConfig(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		Parameters: parameters(),
 		Programs:   make(map[string]func(*param.Set)),
 		Agents:     []string{"error", "lmtp", "local", "pipe", "smtp", "virtual"}, // Postfix: not discard
-		SASLServer: []string{"dovecot"},
+		SASLServer: []string{"cyrus", "dovecot", "postern"},
 		SASLClient: []string{"cyrus"},
 		Templates:  bounce.ShowTemplates,
 	}

@@ -241,3 +241,37 @@ new        unix  -       -       n       -       -       smtp
 		t.Errorf("after errors: got\n%s", got)
 	}
 }
+
+func TestJSON(t *testing.T) {
+	_, run := setup(t)
+	tests := []struct{ args, want string }{
+		{"-j myhostname mydestination", `{"myhostname": "a.example"}` + "\n" + `{"mydestination": "x, $my_list"}` + "\n"},
+		{"-jh myhostname", `"a.example"` + "\n"},
+		{"-jH myhostname", `"myhostname"` + "\n"},
+		{"-jP */*/milter_macro_daemon_name", `{"submission/inet/milter_macro_daemon_name": "ORIGINATING"}` + "\n"},
+		{"-jF pickup/unix/wakeup", `{"pickup/unix/wakeup": "60"}` + "\n"},
+		{"-jM pickup", `{"pickup/unix": "pickup     unix  n       -       y       60      1       pickup"}` + "\n"},
+	}
+	for _, tt := range tests {
+		if status, out, errs := run(strings.Fields(tt.args)...); status != 0 || out != tt.want {
+			t.Errorf("postconf %s: status %d, got\n%s\nwant\n%s\n%s", tt.args, status, out, tt.want, errs)
+		}
+	}
+}
+
+// -PP shows what a service sees.
+func TestEffective(t *testing.T) {
+	dir, run := setup(t)
+	tests := []struct{ args, want string }{
+		{"-PP pickup", "pickup/unix/config_directory = " + dir + "\npickup/unix/mydestination = x, $my_list\npickup/unix/myhostname = a.example\n"},
+		{"-PP pickup/unix/myorigin", "pickup/unix/myorigin = $myhostname\n"},
+		{"-PPx pickup/unix/myorigin", "pickup/unix/myorigin = a.example\n"},
+		{"-PP submission/inet/syslog_name", "submission/inet/syslog_name = postfix/$service_name\n"},
+		{"-PPx pickup/unix/syslog_name", "pickup/unix/syslog_name = postfix\n"},
+	}
+	for _, tt := range tests {
+		if status, out, errs := run(strings.Fields(tt.args)...); status != 0 || out != tt.want {
+			t.Errorf("postconf %s: status %d, got\n%s\nwant\n%s\n%s", tt.args, status, out, tt.want, errs)
+		}
+	}
+}
