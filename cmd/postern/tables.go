@@ -13,6 +13,9 @@ import (
 	"postern/internal/table/lmdb"
 	"postern/internal/table/network"
 	"postern/internal/table/pattern"
+	"postern/internal/table/sql/mysql"
+	"postern/internal/table/sql/pgsql"
+	"postern/internal/table/sql/sqlite"
 	"postern/internal/table/static"
 	"postern/internal/table/system"
 	"postern/internal/table/texthash"
@@ -26,6 +29,9 @@ func tables() []table.Type {
 			cidr.Type(),
 			inline.Type(),
 			lmdb.Type(),
+			mysql.Type(),
+			pgsql.Type(),
+			sqlite.Type(),
 			static.Type(),
 			texthash.Type(),
 		},

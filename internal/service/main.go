@@ -287,8 +287,14 @@ func (s *process) prepare() error {
 		s.startDrain()
 	}
 	tables.ErrorIsFatal = s.common.DaemonTableOpenErrorIsFatal
+	set := param.NewSet()
+	s.common.Params(set)
+	tables.Setting = set.Settings(s.config)
 	tables.Proxy = proxymap.Opener(endpoint.New("", "private", s.common.ProxymapServiceName, proxymap.Protocol,
 		endpoint.Times{Timeout: s.common.IPCTimeout, Idle: s.common.IPCIdle}))
+	// Who has removed proxymap from master.cf gets his databases all the same.
+	_, err := os.Stat(filepath.Join("private", s.common.ProxymapServiceName))
+	tables.ShareDatabases = err == nil
 	tables.ProxyCache = proxymap.CacheOpener(endpoint.New("", "private", s.common.ProxywriteServiceName, proxymap.Protocol,
 		endpoint.Times{Timeout: s.common.IPCTimeout, Idle: s.common.IPCIdle}))
 	limit := s.opt.limit

@@ -8,6 +8,8 @@ import (
 	"os"
 	"strings"
 	"sync"
+
+	"postern/internal/base/errno"
 )
 
 // Flags say how a table is to be used. The zero value is right for most
@@ -49,9 +51,18 @@ type Opener struct {
 	ErrorIsFatal bool                // daemon_table_open_error_is_fatal: Open returns the error
 	Stale        func(spec string)   // called when a changed file cannot be opened again (after chroot); may be nil
 	Param        func(string) string // value of a main.cf parameter that a type reads; nil: its default
+	// Setting returns the expanded value of a name that main.cf sets; nil: it
+	// sets none. Tables in databases may have their parameters there.
+	Setting func(name string) (value string, ok bool)
+	// Preread has the contents of configuration files that were read while
+	// privileges allowed it, by path; others are read when they are wanted.
+	Preread map[string][]byte
 	// Proxy opens a table in the proxymap service; nil: this program has none,
 	// and "proxy:" is refused.
 	Proxy func(spec string, f Flags) (Table, error)
+	// ShareDatabases: tables in databases are asked for through Proxy even
+	// without "proxy:", unless Flags forbid it.
+	ShareDatabases bool
 	// ProxyCache opens a cache in the proxywrite service; nil as for Proxy.
 	ProxyCache func(spec string, f Flags) (Cache, error)
 	Flags      Flags       // how the table being opened is used; a Type's Open looks here
@@ -135,6 +146,9 @@ func (o *Opener) open(spec string) (Table, error) {
 	if typeName == "proxy" && o.Proxy != nil {
 		return o.Proxy(name, o.Flags)
 	}
+	if t.Database && o.ShareDatabases && o.Proxy != nil && o.Flags&NoProxy == 0 {
+		return o.Proxy(typeName+":"+name, o.Flags)
+	}
 	if !known || t.Open == nil {
 		err = unsupported(typeName)
 	} else {
@@ -178,6 +192,30 @@ func (o *Opener) Close() error {
 		delete(o.shared.tables, k)
 	}
 	return errors.Join(errs...)
+}
+
+// Logger returns where the warnings of tables go; it is not nil.
+func (o *Opener) Logger() Logger { return o.logger() }
+
+// ReadFile returns the contents of the configuration file of a table, of at
+// most limit octets.
+func (o *Opener) ReadFile(path string, limit int64) ([]byte, error) {
+	if b, ok := o.Preread[path]; ok {
+		return b, nil
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, errno.LibC(err))
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	if int64(len(b)) > limit {
+		return nil, fmt.Errorf("read %s: more than %d octets", path, limit)
+	}
+	return b, nil
 }
 
 func (o *Opener) logger() Logger {
@@ -251,7 +289,7 @@ type Builder interface {
 func unsupported(name string) error {
 	switch name {
 	case "ldap", "mysql", "pgsql", "sqlite", "mongodb", "memcache":
-		return fmt.Errorf("unsupported dictionary type: %s (this version has no client for it)", name)
+		return fmt.Errorf("unsupported dictionary type: %s (this program or build has no client for it)", name)
 	case "nis", "nisplus", "netinfo", "dbm", "sdbm":
 		return fmt.Errorf("unsupported dictionary type: %s (obsolete; use lmdb, hash or texthash)", name)
 	}

@@ -48,12 +48,15 @@ type Writer interface {
 
 // A Type is a kind of table: "cidr", "hash", …
 type Type struct {
-	Name   string
-	Fold   bool // keys are folded to lower case before they reach the table
-	Open   func(name string, o *Opener) (Table, error)
-	Create func(name string, o *Opener) (Builder, error) // postmap: build a new table; nil: it has no built form
-	Change func(name string, o *Opener) (Changer, error) // postmap -i, -d: change an existing one; nil: it cannot be changed
-	Cache  func(name string, o *Opener) (Cache, error)   // a table that a service changes while it runs; nil: it cannot be one
+	Name string
+	Fold bool // keys are folded to lower case before they reach the table
+	// Database: lookups ask a database. Services leave them to proxymap, so that
+	// connections are shared and no password is in a process that faces the network.
+	Database bool
+	Open     func(name string, o *Opener) (Table, error)
+	Create   func(name string, o *Opener) (Builder, error) // postmap: build a new table; nil: it has no built form
+	Change   func(name string, o *Opener) (Changer, error) // postmap -i, -d: change an existing one; nil: it cannot be changed
+	Cache    func(name string, o *Opener) (Cache, error)   // a table that a service changes while it runs; nil: it cannot be one
 }
 
 // A Cache is a table that a service changes while it runs and that may be lost:

@@ -108,6 +108,9 @@ func (c *Command) Load(dir string, params ...func(*param.Set)) error {
 	return nil
 }
 
+// Settings returns what looks up the expanded values of names that main.cf sets.
+func (c *Command) Settings() func(name string) (value string, ok bool) { return c.set.Settings(c.Main) }
+
 // openLog logs to standard error and to the log of the mail system. Where the
 // latter is not there a command does its work all the same, without waiting.
 func (c *Command) openLog() {

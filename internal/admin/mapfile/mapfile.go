@@ -78,6 +78,7 @@ func (r *run) prepare(types []table.Type) {
 	o.UTF8 = r.utf8(r.Common.SMTPUTF8Enable)
 	o.ErrorIsFatal = true
 	o.Flags = r.flags
+	o.Setting = r.Settings()
 	o.Proxy = proxymap.Opener(endpoint.New(r.Common.QueueDirectory, "private", r.Common.ProxymapServiceName, proxymap.Protocol,
 		endpoint.Times{Timeout: r.Common.IPCTimeout, Idle: r.Common.IPCIdle}))
 	r.opener = o

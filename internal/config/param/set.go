@@ -180,6 +180,21 @@ func (s *Set) Expand(src Source, text string) (string, error) {
 	return s.values(src).expand(text)
 }
 
+// Settings returns what looks up the expanded values of names that src sets,
+// declared or not. A value that cannot be expanded is returned as it is.
+func (s *Set) Settings(src Source) func(name string) (value string, ok bool) {
+	return func(name string) (string, bool) {
+		text, _, ok := src.Lookup(name)
+		if !ok {
+			return "", false
+		}
+		if value, err := s.Expand(src, text); err == nil {
+			return value, true
+		}
+		return text, true
+	}
+}
+
 // Default returns the default of a declared parameter, computed if need be, in
 // Postfix's notation.
 func (s *Set) Default(src Source, d Declaration) (string, error) {

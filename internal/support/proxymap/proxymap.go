@@ -82,6 +82,17 @@ func (s *Server) Open(e *service.Env) error {
 		s.list, list, s.writes = "proxy_write_maps", s.writeMaps, true
 	}
 	approve(s.approved, list)
+	if s.writes {
+		return nil
+	}
+	named, err := databases(e)
+	if err != nil {
+		return err
+	}
+	for spec := range named {
+		s.approved[spec] = true
+	}
+	tables.Preread = preread(&tables, named)
 	return nil
 }
 

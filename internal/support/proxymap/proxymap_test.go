@@ -5,6 +5,7 @@ import (
 	"io"
 	"maps"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -25,6 +26,12 @@ import (
 
 type source map[string]string
 
+// A database has every key; the value is its own name.
+type database string
+
+func (d database) Lookup(context.Context, string) (string, bool, error) { return string(d), true, nil }
+func (d database) Close() error                                         { return nil }
+
 // start serves on a socket and returns what opens tables through it.
 func start(t *testing.T, name string, conf source) (*table.Opener, func() []string) {
 	t.Helper()
@@ -41,7 +48,8 @@ func start(t *testing.T, name string, conf source) (*table.Opener, func() []stri
 	if err := set.Load(config); err != nil {
 		t.Fatal(err)
 	}
-	types := append(system.Types(), inline.Type(), cidr.Type(), table.Type{Name: "btree", Cache: cache.Open})
+	types := append(system.Types(), inline.Type(), cidr.Type(), table.Type{Name: "btree", Cache: cache.Open},
+		table.Type{Name: "mysql", Database: true, Open: func(name string, _ *table.Opener) (table.Table, error) { return database(name), nil }})
 	log, lines := maillog.Record()
 	tables := table.NewOpener(types)
 	tables.Log = log
@@ -208,4 +216,49 @@ func FuzzServe(f *testing.F) {
 		s.Serve(context.Background(), server)
 		server.Close()
 	})
+}
+
+// Tables in databases are the service's, whether the configuration says
+// "proxy:" or not; those that the configuration does not name are nobody's.
+func TestDatabases(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	write("master.cf", "smtp inet n - n - - smtpd -o smtpd_client_restrictions=mysql:/f,permit -o { smtpd_helo_restrictions = check_helo_access mysql:/g }\n")
+	o, lines := start(t, "proxymap", source{
+		"config_directory":        dir,
+		"proxy_read_maps":         "",
+		"mine":                    "mysql",
+		"virtual_alias_maps":      "hash:/x, $mine:/a inline:{a=b}",
+		"transport_maps":          "pipemap:{inline:{a=b}, mysql:/b}",
+		"users":                   "check_recipient_access mysql:/c, reject",
+		"virtual_mailbox_domains": "!" + write("domains", "# mysql:/no\nexample.com\nmysql:/d\n"),
+		"relay_domains":           "proxy:mysql:/e",
+	})
+	o.ShareDatabases = true
+	ctx := context.Background()
+	for spec, ok := range map[string]bool{"mysql:/a": true, "mysql:/b": true, "mysql:/c": true, "mysql:/d": true,
+		"proxy:mysql:/e": true, "mysql:/f": true, "mysql:/g": true, "mysql:/no": false, "mysql:/h": false} {
+		tab, err := o.Open(spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, found, err := tab.Lookup(ctx, "key")
+		if (err == nil) != ok || found != ok {
+			t.Errorf("%s: %v, %v", spec, found, err)
+		}
+	}
+	n := len(lines())
+	tab, _ := o.With(table.Secure).Open("mysql:/h")
+	if v, _, err := tab.Lookup(ctx, "key"); v != "/h" || err != nil {
+		t.Errorf("a table that must not be proxied: %q, %v", v, err)
+	}
+	if len(lines()) != n {
+		t.Error("it was asked for in the service")
+	}
 }
