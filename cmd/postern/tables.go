@@ -10,6 +10,7 @@ import (
 	"postern/internal/table/cidr"
 	"postern/internal/table/combine"
 	"postern/internal/table/inline"
+	"postern/internal/table/ldap"
 	"postern/internal/table/lmdb"
 	"postern/internal/table/network"
 	"postern/internal/table/pattern"
@@ -28,6 +29,7 @@ func tables() []table.Type {
 			cdb.Type(),
 			cidr.Type(),
 			inline.Type(),
+			ldap.Type(),
 			lmdb.Type(),
 			mysql.Type(),
 			pgsql.Type(),

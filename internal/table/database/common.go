@@ -100,6 +100,9 @@ type Answer struct {
 // Answer begins the answer for key.
 func (m *Common) Answer(key *Address) *Answer { return &Answer{common: m, key: key} }
 
+// Key returns the key that is looked up.
+func (a *Answer) Key() string { return a.key.Whole }
+
 // Add formats a value that the server returned. One that is empty or lacks what
 // the format needs is skipped.
 func (a *Answer) Add(value string) error {

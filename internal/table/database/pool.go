@@ -15,9 +15,9 @@ import (
 
 // Limits of connections.
 const (
-	maxConns       = 20               // of one table at once; more lookups wait
-	connectTimeout = 10 * time.Second // for one host
-	queryTimeout   = 30 * time.Second // for one query
+	maxConns       = 20 // of one table at once; more lookups wait
+	connectTimeout = 10 * time.Second
+	queryTimeout   = 30 * time.Second
 )
 
 // ErrHost wraps an error that says that a host is of no use for now: it cannot
@@ -42,6 +42,8 @@ type Pool[C io.Closer] struct {
 	Retry   time.Duration // retry_interval
 	Idle    time.Duration // idle_interval
 	InOrder bool          // hosts are tried in the order given
+	Connect time.Duration // time to connect to one host
+	Query   time.Duration // time for one query
 	Log     table.Logger
 	Now     func() time.Time
 
@@ -66,7 +68,7 @@ type kept[C io.Closer] struct {
 func NewPool[C io.Closer](spec string, hosts []Host, log table.Logger, dial func(ctx context.Context, host string) (C, error)) *Pool[C] {
 	p := &Pool[C]{
 		Spec: spec, Dial: dial, Log: log,
-		Retry: time.Minute, Idle: time.Minute, Now: time.Now,
+		Retry: time.Minute, Idle: time.Minute, Connect: connectTimeout, Query: queryTimeout, Now: time.Now,
 		slots: make(chan struct{}, maxConns),
 	}
 	for _, h := range hosts {
@@ -126,14 +128,14 @@ func (p *Pool[C]) Do(ctx context.Context, query func(ctx context.Context, c C) e
 // ask does one query on a kept connection, or on a new one.
 func (p *Pool[C]) ask(ctx context.Context, h *host[C], c C, open bool, query func(context.Context, C) error) error {
 	if !open {
-		dial, cancel := context.WithTimeout(ctx, connectTimeout)
+		dial, cancel := context.WithTimeout(ctx, p.Connect)
 		defer cancel()
 		var err error
 		if c, err = p.Dial(dial, h.Name); err != nil {
 			return fmt.Errorf("%w: connect: %w", ErrHost, err)
 		}
 	}
-	limited, cancel := context.WithTimeout(ctx, queryTimeout)
+	limited, cancel := context.WithTimeout(ctx, p.Query)
 	defer cancel()
 	err := query(limited, c)
 	if limited.Err() != nil && err != nil {
