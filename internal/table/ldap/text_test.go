@@ -1,7 +1,6 @@
 package ldap
 
 import (
-	"slices"
 	"strings"
 	"testing"
 
@@ -110,6 +109,6 @@ func FuzzFilter(f *testing.F) {
 		}
 		parseURL("ldap://" + key)
 		tidy(key)
-		slices.Contains((&target{attributes: []string{key}}).selected([]string{"mail", key}), key)
+		(&target{attributes: []string{key}}).selected([]string{"mail", key})
 	})
 }
