@@ -9,8 +9,13 @@ export CGO_ENABLED = 0
 
 # Names by which the one binary is called.
 DAEMONS   = anvil bounce cleanup discard error flush lmtp local master pickup pipe postlogd \
+<<<<<<< HEAD
             proxymap qmgr showq smtp smtpd trivial-rewrite verify virtual
 COMMANDS  = postalias postcat postconf postfix postkick postlock postlog postmap postsuper sendmail
+=======
+            proxymap qmgr showq smtp smtpd trivial-rewrite virtual
+COMMANDS  = postalias postcat postconf postfix postkick postlock postlog postmap postmulti postsuper sendmail
+>>>>>>> 898ccf1 (postmulti: several mail systems on one machine, and postfix passes its commands on to them)
 
 .PHONY: build
 build:
@@ -76,6 +81,7 @@ install: build
 	install -m 755 $(BIN)/postdrop $(BIN)/postqueue $(SBINDIR)/
 	for page in $$($(BIN)/postern help --pages); do \
 		dir=$(MANDIR)/man$${page##*.}; install -d $$dir && $(BIN)/postern help --roff $$page >$$dir/$$page || exit 1; done
+	for name in main.cf master.cf; do install -m 644 conf/$$name $(CONFDIR)/$$name.proto; done
 	for name in main.cf master.cf; do test -e $(CONFDIR)/$$name || install -m 644 conf/$$name $(CONFDIR)/$$name; done
 	test -e $(DESTDIR)/etc/aliases || install -m 644 conf/aliases $(DESTDIR)/etc/aliases
 	@# Set-gid only with a group that exists: a missing one would become root's.

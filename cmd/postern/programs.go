@@ -13,6 +13,7 @@ import (
 	"postern/internal/admin/postlock"
 	"postern/internal/admin/postlog"
 	"postern/internal/admin/postmap"
+	"postern/internal/admin/postmulti"
 	"postern/internal/admin/postsuper"
 	"postern/internal/admin/sendmail"
 	"postern/internal/admin/user"
@@ -85,6 +86,7 @@ func commands() []command {
 		{"postlock", "run a command while a mailbox is locked", postlock.Main},
 		{"postlog", "write a line into the log of the mail system", postlog.Main},
 		{"postmap", "build, look up and change a lookup table", withTables(postmap.Main)},
+		{"postmulti", "manage several instances of the mail system", postmulti.Main},
 		{"postsuper", "remove, hold, release, requeue messages; repair the queue", postsuper.Main},
 		{"sendmail", "submit mail, list the queue, build the alias database", sendmail.Main},
 	}
@@ -115,6 +117,7 @@ func readers() []explain.Program {
 		{Name: "master", Params: master.Params},
 		{Name: "postfix", Params: postfix.Params},
 		{Name: "postlock", Params: postlock.Params},
+		{Name: "postmulti", Params: postmulti.Params},
 		{Name: "sendmail", Params: new(sendmail.Config).Params},
 		{Name: "postdrop", Params: new(setgid.SubmitAccess).Params},
 		{Name: "postqueue", Params: new(setgid.QueueAccess).Params},

@@ -24,6 +24,7 @@ import (
 // Config holds the parameters of the command.
 type Config struct {
 	Instances  string // multi_instance_directories
+	Wrapper    string // multi_instance_wrapper
 	Compressor string // maillog_file_compressor
 	Suffix     string // maillog_file_rotate_suffix, for strftime
 }
@@ -34,9 +35,12 @@ func Params(s *param.Set) { new(Config).Params(s) }
 // Params names the main.cf parameters that the command reads.
 func (c *Config) Params(s *param.Set) {
 	s.Str(&c.Instances, "multi_instance_directories", "")
+	s.Str(&c.Wrapper, "multi_instance_wrapper", "")
 	s.Str(&c.Compressor, "maillog_file_compressor", "gzip", param.MinLen(1))
 	s.Str(&c.Suffix, "maillog_file_rotate_suffix", "%Y%m%d-%H%M%S", param.MinLen(1))
 }
+
+const usage = "[-c config_dir] [-Dv] command"
 
 const commandList = "start (or stop, reload, abort, flush, check, status, set-permissions, upgrade-configuration, logrotate)"
 
@@ -62,14 +66,21 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, k check.Know
 		}
 		return nil
 	})
-	if err != nil || len(rest) == 0 {
-		return p.Command.Usage(command.Failure, "[-c config_dir] [-Dv] command")
+	if err != nil {
+		return p.Command.Usage(command.Failure, usage)
 	}
+	one := dir != "" || os.Getenv("MAIL_CONFIG") != ""
 	if dir, err = filepath.Abs(command.ConfigDirectory(dir)); err == nil {
 		err = p.Load(dir, p.Config.Params)
 	}
 	if err != nil {
 		return p.Fail(command.Failure, "%v", err)
+	}
+	if !one && p.Instances != "" {
+		return p.all(rest)
+	}
+	if len(rest) == 0 {
+		return p.Command.Usage(command.Failure, usage)
 	}
 	if os.Geteuid() != 0 && !p.ours() {
 		return p.Fail(command.Failure, "the postfix command is reserved for the superuser")
@@ -82,6 +93,23 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, k check.Know
 	status := p.run(rest[0], rest[1:])
 	p.log.Flush(2 * time.Second)
 	return status
+}
+
+// all passes the command on to the manager of several instances: it has not
+// been given the configuration of one.
+func (p *postfix) all(args []string) int {
+	argv := param.Fields(p.Wrapper)
+	if len(argv) == 0 {
+		return p.Fail(command.Failure, "multi-instance support is requested, but multi_instance_wrapper is empty")
+	}
+	for _, v := range []struct{ name, value string }{
+		{"command_directory", p.Common.CommandDirectory}, {"daemon_directory", p.Common.DaemonDirectory},
+		{"config_directory", p.Common.ConfigDirectory}, {"queue_directory", p.Common.QueueDirectory},
+	} {
+		os.Setenv(v.name, v.value)
+	}
+	p.log = p.Log
+	return p.exec(argv[0], append(argv[1:], args...)...)
 }
 
 // ours says whether the queue belongs to the user who runs the command: a mail
