@@ -3,6 +3,7 @@ package table
 import (
 	"context"
 	"fmt"
+	"math"
 	"os"
 )
 
@@ -19,26 +20,35 @@ type Entries struct {
 	List []Entry
 
 	opener *Opener
-	index  map[string]int
+	index  keyIndex
 }
 
 // NewEntries returns an empty collection with the rules of o.Flags for keys
 // that are there already.
 func NewEntries(path, name string, o *Opener) *Entries {
-	return &Entries{Path: path, Name: name, opener: o, index: map[string]int{}}
+	e := &Entries{Path: path, Name: name, opener: o}
+	e.index.resize(64)
+	return e
+}
+
+// Expect makes room for n entries.
+func (e *Entries) Expect(n int) {
+	if len(e.List) == 0 && n > 0 && n < math.MaxUint32/4 {
+		e.List = make([]Entry, 0, n)
+		e.index.resize(n)
+	}
 }
 
 // Put adds an entry. A second value for a key is refused with a warning unless
 // the flags say otherwise.
 func (e *Entries) Put(key, value string) error {
 	key = e.fold(key)
-	i, dup := e.index[key]
+	at, dup := e.index.add(e.List, key)
 	switch {
 	case !dup:
-		e.index[key] = len(e.List)
 		e.List = append(e.List, Entry{key, value})
 	case e.opener.Flags&DupReplace != 0:
-		e.List[i].Value = value
+		e.List[at].Value = value
 	case e.opener.Flags&DupIgnore == 0:
 		e.opener.Warningf("%s: duplicate entry: \"%s\"", e.Name, key)
 	}
@@ -47,8 +57,7 @@ func (e *Entries) Put(key, value string) error {
 
 // Load adds an entry that is in the table already.
 func (e *Entries) Load(key, value string) error {
-	if _, dup := e.index[key]; !dup {
-		e.index[key] = len(e.List)
+	if _, dup := e.index.add(e.List, key); !dup {
 		e.List = append(e.List, Entry{key, value})
 	}
 	return nil
@@ -56,16 +65,13 @@ func (e *Entries) Load(key, value string) error {
 
 // Delete removes key and says whether it was there.
 func (e *Entries) Delete(_ context.Context, key string) (bool, error) {
-	key = e.fold(key)
-	i, ok := e.index[key]
+	at, ok := e.index.remove(e.List, e.fold(key))
 	if !ok {
 		return false, nil
 	}
 	last := len(e.List) - 1
-	e.List[i] = e.List[last]
-	e.index[e.List[i].Key] = i
+	e.List[at] = e.List[last]
 	e.List = e.List[:last]
-	delete(e.index, key)
 	return true, nil
 }
 
@@ -74,11 +80,11 @@ func (e *Entries) Store(_ context.Context, key, value string) error { return e.P
 
 // Lookup returns the value of key.
 func (e *Entries) Lookup(_ context.Context, key string) (string, bool, error) {
-	i, ok := e.index[e.fold(key)]
+	at, ok := e.index.find(e.List, e.fold(key))
 	if !ok {
 		return "", false, nil
 	}
-	return e.List[i].Value, true, nil
+	return e.List[at].Value, true, nil
 }
 
 // Walk lists the entries in the order in which they came.

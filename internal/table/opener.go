@@ -49,6 +49,7 @@ type Opener struct {
 	DefaultType  string              // default_database_type, for a name without a type
 	UTF8         bool                // smtputf8_enable: keys and values must be UTF-8
 	ErrorIsFatal bool                // daemon_table_open_error_is_fatal: Open returns the error
+	Once         bool                // a file is read as it is when it is opened: what a command does
 	Stale        func(spec string)   // called when a changed file cannot be opened again (after chroot); may be nil
 	Param        func(string) string // value of a main.cf parameter that a type reads; nil: its default
 	// Setting returns the expanded value of a name that main.cf sets; nil: it

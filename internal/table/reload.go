@@ -25,6 +25,9 @@ func OpenFile(path string, o *Opener, load Loader) (Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.Once {
+		return t, nil
+	}
 	r.current.Store(&version{table: t, id: id})
 	return r, nil
 }

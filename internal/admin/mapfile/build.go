@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime/debug"
 	"syscall"
 	"unicode/utf8"
 
@@ -83,6 +84,11 @@ func (r *run) write(ctx context.Context, t table.Type, name, path string, in io.
 		return err
 	}
 	defer dest.Close()
+	if t, ok := dest.(interface{ Expect(n int) }); ok {
+		t.Expect(estimate(in))
+	}
+	// What is read stays until it is written: collecting garbage finds little.
+	defer debug.SetGCPercent(debug.SetGCPercent(400))
 	if err := r.entries(path, in, dest.Put); err != nil {
 		return err
 	}
@@ -96,6 +102,20 @@ func (r *run) write(ctx context.Context, t table.Type, name, path string, in io.
 		}
 	}
 	return dest.Commit()
+}
+
+// estimate guesses how many entries a source has.
+func estimate(in io.Reader) int {
+	const line = 48 // octets
+	f, ok := in.(*os.File)
+	if !ok {
+		return 0
+	}
+	st, err := f.Stat()
+	if err != nil || !st.Mode().IsRegular() {
+		return 0
+	}
+	return int(min(st.Size(), 1<<32) / line)
 }
 
 // target opens a new table, or with -i the old one if there is one.

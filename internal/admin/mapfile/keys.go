@@ -12,8 +12,7 @@ import (
 
 // keys calls each with every key on standard input: a line, or with -h and -b
 // the header fields and body lines of a message.
-func (r *run) keys(each func(key string) error) error {
-	in := bufio.NewReader(r.In)
+func (r *run) keys(in *bufio.Reader, each func(key string) error) error {
 	if r.header || r.body {
 		return r.message(in, each)
 	}

@@ -3,6 +3,7 @@
 package mapfile
 
 import (
+	"bufio"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -36,6 +37,7 @@ type run struct {
 	d Dialect
 	options
 	opener *table.Opener
+	tables []table.Table // those that queries have come to, in order
 }
 
 // Run runs the command of dialect d with args, its name first, and returns its
@@ -77,6 +79,7 @@ func (r *run) prepare(types []table.Type) {
 	o.DefaultType = r.Common.DefaultDatabaseType
 	o.UTF8 = r.utf8(r.Common.SMTPUTF8Enable)
 	o.ErrorIsFatal = true
+	o.Once = true
 	o.Flags = r.flags
 	o.Setting = r.Settings()
 	o.Proxy = proxymap.Opener(endpoint.New(r.Common.QueueDirectory, "private", r.Common.ProxymapServiceName, proxymap.Protocol,
@@ -115,12 +118,15 @@ func (r *run) act(ctx context.Context, specs []string) (found bool, err error) {
 
 // query asks one table after the other for key.
 func (r *run) query(ctx context.Context, specs []string, key string) (string, bool, error) {
-	for _, spec := range specs {
-		t, err := r.opener.Open(spec)
-		if err != nil {
-			return "", false, err
+	for i, spec := range specs {
+		if i == len(r.tables) {
+			t, err := r.opener.Open(spec)
+			if err != nil {
+				return "", false, err
+			}
+			r.tables = append(r.tables, t)
 		}
-		value, found, err := t.Lookup(ctx, key)
+		value, found, err := r.tables[i].Lookup(ctx, key)
 		if err != nil {
 			return "", false, fmt.Errorf("table %s: query error: %w", spec, err)
 		}
@@ -156,15 +162,22 @@ func (r *run) text(value string) (string, error) {
 // queries looks up what standard input lists.
 func (r *run) queries(ctx context.Context, specs []string) (bool, error) {
 	any := false
-	err := r.keys(func(key string) error {
+	in, out := bufio.NewReaderSize(r.In, 1<<16), bufio.NewWriterSize(r.Out, 1<<16)
+	err := r.keys(in, func(key string) error {
 		value, found, err := r.query(ctx, specs, key)
 		if err == nil && found {
 			any = true
-			fmt.Fprintf(r.Out, "%s%s%s\n", key, r.d.Separator, value)
+			out.WriteString(key)
+			out.WriteString(r.d.Separator)
+			out.WriteString(value)
+			err = out.WriteByte('\n')
+		}
+		if in.Buffered() == 0 && err == nil {
+			err = out.Flush() // whoever asks may wait for the answer
 		}
 		return err
 	})
-	return any, err
+	return any, errors.Join(err, out.Flush())
 }
 
 // deletions removes a key, or those that standard input lists, from each table.
@@ -172,7 +185,7 @@ func (r *run) deletions(ctx context.Context, specs []string) (bool, error) {
 	keys := []string{r.key}
 	if r.key == "-" {
 		keys = nil
-		if err := r.keys(func(key string) error { keys = append(keys, key); return nil }); err != nil {
+		if err := r.keys(bufio.NewReader(r.In), func(key string) error { keys = append(keys, key); return nil }); err != nil {
 			return false, err
 		}
 	}
@@ -242,20 +255,9 @@ func (r *run) sequence(ctx context.Context, specs []string) error {
 		if !ok {
 			return fmt.Errorf("table %s: sequence operation is not supported", spec)
 		}
-		err = w.Walk(ctx, func(key, value string) error {
-			if key == "" {
-				r.Log.Warningf("table %s: empty lookup key value is not allowed", spec)
-			}
-			if value == "" {
-				r.Log.Warningf("table %s: key %s: empty string result is not allowed", spec, key)
-				r.Log.Warningf("table %s should return NO RESULT in case of NOT FOUND", spec)
-			}
-			value, err := r.text(value)
-			if err == nil {
-				_, err = fmt.Fprintf(r.Out, "%s%s%s\n", key, r.d.Separator, value)
-			}
-			return err
-		})
+		out := bufio.NewWriterSize(r.Out, 1<<16)
+		err = w.Walk(ctx, func(key, value string) error { return r.show(out, spec, key, value) })
+		err = errors.Join(err, out.Flush())
 		if errors.Is(err, table.ErrNoWalk) {
 			return fmt.Errorf("table %s: sequence operation is not supported", spec)
 		}
@@ -264,4 +266,20 @@ func (r *run) sequence(ctx context.Context, specs []string) error {
 		}
 	}
 	return nil
+}
+
+// show prints one entry.
+func (r *run) show(out io.Writer, spec, key, value string) error {
+	if key == "" {
+		r.Log.Warningf("table %s: empty lookup key value is not allowed", spec)
+	}
+	if value == "" {
+		r.Log.Warningf("table %s: key %s: empty string result is not allowed", spec, key)
+		r.Log.Warningf("table %s should return NO RESULT in case of NOT FOUND", spec)
+	}
+	value, err := r.text(value)
+	if err == nil {
+		_, err = fmt.Fprintf(out, "%s%s%s\n", key, r.d.Separator, value)
+	}
+	return err
 }

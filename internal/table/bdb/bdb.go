@@ -8,11 +8,11 @@
 package bdb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"postern/internal/base/errno"
 	"postern/internal/table"
@@ -27,7 +27,7 @@ func Types() []table.Type {
 	return []table.Type{kind("hash", writeHash), kind("btree", writeBtree)}
 }
 
-func kind(name string, write table.Encoder) table.Type {
+func kind(name string, write format) table.Type {
 	return table.Type{
 		Name: name,
 		Fold: true,
@@ -40,26 +40,26 @@ func kind(name string, write table.Encoder) table.Type {
 			return t, err
 		},
 		Create: func(path string, o *table.Opener) (table.Builder, error) {
-			return table.CreateFile(path+suffix, path+suffix, o, withNUL(o, write)), nil
+			return table.CreateFile(path+suffix, path+suffix, o, encoder(o, write)), nil
 		},
 		Change: func(path string, o *table.Opener) (table.Changer, error) {
-			return table.ChangeFile(path+suffix, path+suffix, o, loadAll, withNUL(o, write))
+			return table.ChangeFile(path+suffix, path+suffix, o, loadAll, encoder(o, write))
 		},
 	}
 }
 
-// withNUL adds the trailing NUL that Postfix stores with keys and values on
+// A format writes entries to a new file.
+type format func(f *os.File, list []table.Entry, nul int) error
+
+// encoder adds the trailing NUL that Postfix stores with keys and values on
 // this system, unless the administrator says otherwise (postmap -n).
-func withNUL(o *table.Opener, write table.Encoder) table.Encoder {
+func encoder(o *table.Opener, write format) table.Encoder {
+	nul := 1
+	if o.Flags&table.KeyNoNUL != 0 {
+		nul = 0
+	}
 	return func(t table.Target, list []table.Entry) error {
-		if o.Flags&table.KeyNoNUL != 0 {
-			return write(t, list)
-		}
-		out := make([]table.Entry, len(list))
-		for i, e := range list {
-			out[i] = table.Entry{Key: e.Key + "\x00", Value: e.Value + "\x00"}
-		}
-		return write(t, out)
+		return t.Replace(func(f *os.File) error { return write(f, list, nul) })
 	}
 }
 
@@ -93,15 +93,11 @@ type database struct {
 func newDatabase(f *os.File) (*database, error) {
 	d := &database{}
 	var err error
-	d.file, err = pagefile.Open(f, metaSize, func(head []byte) (err error) {
+	d.file, err = pagefile.Open(f, metaSize, true, func(head []byte) (err error) {
 		d.meta, err = parseMeta(head)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	d.meta.bound(d.file.Size())
-	return d, nil
+	return d, err
 }
 
 func (d *database) kindName() string {
@@ -113,22 +109,20 @@ func (d *database) kindName() string {
 
 // Lookup returns the value of key, which may be stored with or without a
 // trailing NUL.
-func (d *database) Lookup(_ context.Context, key string) (string, bool, error) {
-	done, err := d.file.Begin()
-	if err != nil {
-		return "", false, err
-	}
-	defer done()
-	for _, k := range []string{key + "\x00", key} {
-		value, found, err := d.get([]byte(k))
+func (d *database) Lookup(_ context.Context, key string) (value string, found bool, err error) {
+	err = d.file.Use(func() error {
+		k := append(append(make([]byte, 0, 256), key...), 0)
+		v, ok, err := d.get(k)
+		if err == nil && !ok {
+			v, ok, err = d.get(k[:len(key)])
+		}
 		if err != nil {
-			return "", false, fmt.Errorf("%s: %w", d.file.Name(), err)
+			return fmt.Errorf("%s: %w", d.file.Name(), err)
 		}
-		if found {
-			return chop(value), true, nil
-		}
-	}
-	return "", false, nil
+		value, found = chop(v), ok
+		return nil
+	})
+	return value, found, err
 }
 
 func (d *database) get(key []byte) ([]byte, bool, error) {
@@ -140,18 +134,13 @@ func (d *database) get(key []byte) ([]byte, bool, error) {
 
 // Walk lists the entries in the order of the file.
 func (d *database) Walk(_ context.Context, each func(key, value string) error) error {
-	done, err := d.file.Begin()
-	if err != nil {
-		return err
-	}
-	defer done()
 	visit := func(key, value []byte) error { return each(chop(key), chop(value)) }
-	if d.meta.hash {
-		err = d.hashWalk(visit)
-	} else {
-		err = d.treeWalk(visit)
-	}
-	return err
+	return d.file.Use(func() error {
+		if d.meta.hash {
+			return d.hashWalk(visit)
+		}
+		return d.treeWalk(visit)
+	})
 }
 
 // Close closes the file.
@@ -159,8 +148,10 @@ func (d *database) Close() error { return d.file.Close() }
 
 // chop ends a text at its NUL.
 func chop(b []byte) string {
-	s, _, _ := strings.Cut(string(b), "\x00")
-	return s
+	if n := bytes.IndexByte(b, 0); n >= 0 {
+		b = b[:n]
+	}
+	return string(b)
 }
 
 var errCorrupt = errors.New("the database is corrupt")

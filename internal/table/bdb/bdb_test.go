@@ -248,7 +248,6 @@ func read(t *testing.T, b []byte) {
 	if err != nil {
 		return
 	}
-	m.bound(int64(len(b)))
 	d := &database{file: pagefile.Memory(b), meta: m}
 	d.Lookup(context.Background(), "a")
 	d.Lookup(context.Background(), "long")

@@ -22,7 +22,7 @@ func (d *database) treeItem(p page, i int) (data []byte, ok bool, err error) {
 	kind := b[2]
 	switch kind &^ deletedItem {
 	case treeData:
-		n := int(p.order.Uint16(b))
+		n := int(p.u16(off))
 		if 3+n > len(b) {
 			return nil, false, corrupt(p.number, "item outside of the page")
 		}
@@ -31,7 +31,7 @@ func (d *database) treeItem(p page, i int) (data []byte, ok bool, err error) {
 		if len(b) < 12 {
 			return nil, false, corrupt(p.number, "short reference")
 		}
-		data, err = d.overflow(p.order.Uint32(b[4:]), p.order.Uint32(b[8:]))
+		data, err = d.overflow(p.u32(off+4), p.u32(off+8))
 	default:
 		return nil, false, corrupt(p.number, "several values for one key are not supported")
 	}
@@ -45,15 +45,15 @@ func (d *database) internalItem(p page, i int) (key []byte, child uint32, err er
 		return nil, 0, corrupt(p.number, "item outside of the page")
 	}
 	b := p.b[off:]
-	n := int(p.order.Uint16(b))
-	child = p.order.Uint32(b[4:])
+	n := int(p.u16(off))
+	child = p.u32(off + 4)
 	if 12+n > len(b) {
 		return nil, 0, corrupt(p.number, "item outside of the page")
 	}
 	switch key = b[12 : 12+n]; {
 	case b[2]&^deletedItem == treeData:
 	case b[2]&^deletedItem == treeOverflow && n >= 12:
-		key, err = d.overflow(p.order.Uint32(key[4:]), p.order.Uint32(key[8:]))
+		key, err = d.overflow(d.meta.order.Uint32(key[4:]), d.meta.order.Uint32(key[8:]))
 	default:
 		err = corrupt(p.number, "unknown kind of key")
 	}
@@ -135,7 +135,7 @@ func (d *database) treeGet(key []byte) ([]byte, bool, error) {
 func (d *database) treeWalk(each func(key, value []byte) error) error {
 	p, err := d.leaf(nil)
 	for seen := uint32(0); err == nil; seen++ {
-		if seen > d.meta.lastPage {
+		if seen > d.lastPage() {
 			return corrupt(p.number, "pages in a circle")
 		}
 		if p.kind() != pageLeaf {

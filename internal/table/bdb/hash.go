@@ -12,13 +12,15 @@ const (
 )
 
 // hashOf is the hash function of the format: FNV-1 with a zero start.
-func hashOf(key []byte) uint32 {
+func hashOf(key string) uint32 {
 	var h uint32
-	for _, c := range key {
-		h = h*16777619 ^ uint32(c)
+	for i := range len(key) {
+		h = nextHash(h, key[i])
 	}
 	return h
 }
+
+func nextHash(h uint32, c byte) uint32 { return h*16777619 ^ uint32(c) }
 
 // bucketPage returns the first page of a bucket: buckets that were added in
 // one doubling of the file lie together.
@@ -27,7 +29,11 @@ func (m *meta) bucketPage(bucket uint32) uint32 {
 }
 
 func (m *meta) bucketOf(key []byte) uint32 {
-	b := hashOf(key) & m.highMask
+	var h uint32
+	for _, c := range key {
+		h = nextHash(h, c)
+	}
+	b := h & m.highMask
 	if b > m.maxBucket {
 		b &= m.lowMask
 	}
@@ -38,26 +44,48 @@ func (d *database) hashGet(key []byte) ([]byte, bool, error) {
 	var value []byte
 	found := false
 	err := d.chain(d.meta.bucketPage(d.meta.bucketOf(key)), func(p page) (bool, error) {
-		for i := 0; i+1 < p.entries(); i += 2 {
-			same, err := d.sameItem(p, i, key)
-			if err != nil {
-				return false, err
-			}
-			if same {
-				value, err = d.hashItem(p, i+1)
-				found = err == nil
-				return false, err
-			}
+		i, err := d.find(p, key)
+		if err != nil || i < 0 {
+			return err == nil, err
 		}
-		return true, nil
+		value, err = d.hashItem(p, i+1)
+		found = err == nil
+		return false, err
 	})
 	return value, found, err
+}
+
+// find returns the item of a page that is key, or -1. Most items have another
+// length, which the index of the page tells.
+func (d *database) find(p page, key []byte) (int, error) {
+	n := p.entries()
+	if headerSize+2*n > len(p.b) {
+		return -1, corrupt(p.number, "too many items")
+	}
+	end := len(p.b)
+	for i := 0; i+1 < n; i += 2 {
+		start := int(p.u16(headerSize + 2*i))
+		if start < headerSize || start >= end {
+			return -1, corrupt(p.number, "items overlap")
+		}
+		if end-start == 1+len(key) || p.b[start] != itemData {
+			same, err := d.sameItem(p, i, key)
+			if err != nil || same {
+				return i, err
+			}
+		}
+		end = int(p.u16(headerSize + 2*i + 2))
+		if end < headerSize || end >= start {
+			return -1, corrupt(p.number, "items overlap")
+		}
+	}
+	return -1, nil
 }
 
 // chain calls each with the pages of a bucket until it returns false.
 func (d *database) chain(n uint32, each func(page) (bool, error)) error {
 	for seen := uint32(0); n != 0; seen++ {
-		if seen > d.meta.lastPage {
+		if seen > d.lastPage() {
 			return corrupt(n, "pages in a circle")
 		}
 		p, err := d.page(n)
@@ -110,7 +138,7 @@ func (d *database) hashItem(p page, i int) ([]byte, error) {
 		if len(raw) < 12 {
 			return nil, corrupt(p.number, "short reference")
 		}
-		return d.overflow(p.order.Uint32(raw[4:]), p.order.Uint32(raw[8:]))
+		return d.overflow(d.meta.order.Uint32(raw[4:]), d.meta.order.Uint32(raw[8:]))
 	}
 	return nil, corrupt(p.number, "several values for one key are not supported")
 }
@@ -128,7 +156,7 @@ func (d *database) sameItem(p page, i int, key []byte) (bool, error) {
 		if len(raw) < 12 {
 			return false, corrupt(p.number, "short reference")
 		}
-		if p.order.Uint32(raw[8:]) != uint32(len(key)) {
+		if d.meta.order.Uint32(raw[8:]) != uint32(len(key)) {
 			return false, nil
 		}
 		got, err := d.hashItem(p, i)

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math/bits"
 
 	"postern/internal/table/pagefile"
 )
@@ -29,9 +30,9 @@ const (
 // A meta is what page 0 says.
 type meta struct {
 	order    binary.ByteOrder
+	big      bool // the byte order is not this machine's
 	hash     bool
 	pageSize int
-	lastPage uint32 // no chain of pages is longer
 
 	maxBucket, highMask, lowMask uint32
 	spares                       [32]uint32
@@ -45,7 +46,7 @@ func parseMeta(b []byte) (meta, error) {
 	case binary.LittleEndian.Uint32(b[12:]) == hashMagic || binary.LittleEndian.Uint32(b[12:]) == btreeMagic:
 		m.order = binary.LittleEndian
 	case binary.BigEndian.Uint32(b[12:]) == hashMagic || binary.BigEndian.Uint32(b[12:]) == btreeMagic:
-		m.order = binary.BigEndian
+		m.order, m.big = binary.BigEndian, true
 	default:
 		return m, errors.New("not a Berkeley DB hash or btree file")
 	}
@@ -80,21 +81,37 @@ func parseMeta(b []byte) (meta, error) {
 	return m, nil
 }
 
-// bound sets the number of pages, whatever the file says of itself.
-func (m *meta) bound(size int64) {
-	m.lastPage = uint32(min(size/int64(m.pageSize), 1<<32-1))
+// lastPage bounds the length of a chain, whatever the file says of itself.
+func (d *database) lastPage() uint32 {
+	return uint32(min(d.file.Size()/int64(d.meta.pageSize), 1<<32-1))
 }
 
 // A page is one page; its numbers are in the byte order of the file.
 type page struct {
 	b      []byte
 	number uint32
-	order  binary.ByteOrder
+	big    bool
+}
+
+func (p page) u16(at int) uint16 {
+	v := binary.LittleEndian.Uint16(p.b[at:])
+	if p.big {
+		v = bits.ReverseBytes16(v)
+	}
+	return v
+}
+
+func (p page) u32(at int) uint32 {
+	v := binary.LittleEndian.Uint32(p.b[at:])
+	if p.big {
+		v = bits.ReverseBytes32(v)
+	}
+	return v
 }
 
 func (d *database) page(n uint32) (page, error) {
 	size := int64(d.meta.pageSize)
-	pg := page{number: n, order: d.meta.order}
+	pg := page{number: n, big: d.meta.big}
 	if n == 0 {
 		return pg, corrupt(n, "no such page")
 	}
@@ -106,8 +123,8 @@ func (d *database) page(n uint32) (page, error) {
 	return pg, err
 }
 
-func (p page) next() uint32 { return p.order.Uint32(p.b[16:]) }
-func (p page) entries() int { return int(p.order.Uint16(p.b[20:])) }
+func (p page) next() uint32 { return p.u32(16) }
+func (p page) entries() int { return int(p.u16(20)) }
 func (p page) kind() byte   { return p.b[25] }
 
 // offset returns where item i begins.
@@ -116,7 +133,7 @@ func (p page) offset(i int) (int, error) {
 	if i < 0 || i >= p.entries() || at+2 > len(p.b) {
 		return 0, corrupt(p.number, "no such item")
 	}
-	off := int(p.order.Uint16(p.b[at:]))
+	off := int(p.u16(at))
 	if off < headerSize || off >= len(p.b) {
 		return 0, corrupt(p.number, "item outside of the page")
 	}
@@ -137,7 +154,7 @@ func (d *database) overflow(n, size uint32) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		used := int(d.meta.order.Uint16(p.b[22:]))
+		used := int(p.u16(22))
 		if p.kind() != pageOverflow || used == 0 || headerSize+used > len(p.b) {
 			return nil, corrupt(n, "bad overflow page")
 		}

@@ -1,15 +1,15 @@
 package bdb
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"math/bits"
 	"os"
 	"slices"
+	"strings"
 
 	"postern/internal/table"
+	"postern/internal/table/pagefile"
 )
 
 // pageSize of the files that are written; Berkeley DB takes the file system's
@@ -20,25 +20,42 @@ const formatVersion = 9 // of both formats in Berkeley DB 5.3
 
 var le = binary.LittleEndian
 
-// A writer collects pages in memory.
+// A writer writes the pages of a file.
 type writer struct {
-	pages [][]byte // page 0 first
+	*pagefile.Writer
+	nul    int      // 1: keys and values have a trailing NUL
+	beyond uint32   // hash: the first page after those of the buckets
+	extra  [][]byte // the pages from there on
+}
+
+func newWriter(f *os.File, nul int) *writer {
+	return &writer{Writer: pagefile.NewWriter(f, pageSize), nul: nul}
 }
 
 // page adds an empty page.
 func (w *writer) page(kind, level byte) (uint32, []byte) {
-	b := make([]byte, pageSize)
-	n := uint32(len(w.pages))
-	w.pages = append(w.pages, b)
+	if w.beyond > 0 {
+		n, b := w.beyond+uint32(len(w.extra)), make([]byte, pageSize)
+		start(b, n, kind, level)
+		w.extra = append(w.extra, b)
+		return n, b
+	}
+	n, b := w.Add(1)
+	start(b, uint32(n), kind, level)
+	return uint32(n), b
+}
+
+// start makes b the empty page n.
+func start(b []byte, n uint32, kind, level byte) {
 	le.PutUint32(b[4:], 1) // log position of a file without a log
 	le.PutUint32(b[8:], n)
 	le.PutUint16(b[22:], pageSize)
 	b[24], b[25] = level, kind
-	return n, b
 }
 
-// overflow writes data to pages of its own and returns the first.
-func (w *writer) overflow(data []byte) uint32 {
+// overflow writes s to pages of its own and returns the first.
+func (w *writer) overflow(s string) uint32 {
+	data := append([]byte(s), make([]byte, w.nul)...)
 	var first, prev uint32
 	var before []byte
 	for len(data) > 0 {
@@ -59,29 +76,25 @@ func (w *writer) overflow(data []byte) uint32 {
 	return first
 }
 
-// meta fills the part of page 0 that both formats share.
+// meta returns page 0 with the part that both formats share.
 func (w *writer) meta(magic uint32, kind byte) []byte {
-	b := w.pages[0]
+	b := make([]byte, pageSize)
+	start(b, 0, kind, 0)
 	le.PutUint16(b[22:], 0)
 	le.PutUint32(b[12:], magic)
 	le.PutUint32(b[16:], formatVersion)
 	le.PutUint32(b[20:], pageSize)
-	b[24], b[25] = 0, kind
-	le.PutUint32(b[32:], uint32(len(w.pages)-1))
+	le.PutUint32(b[32:], uint32(w.Count()-1))
 	rand.Read(b[52:72]) // unique name of the file in a cache
 	return b
 }
 
-func (w *writer) replace(t table.Target) error {
-	return t.Replace(func(f *os.File) error {
-		out := bufio.NewWriterSize(f, 1<<18)
-		for _, b := range w.pages {
-			if _, err := out.Write(b); err != nil {
-				return err
-			}
-		}
-		return out.Flush()
-	})
+// finish writes the pages that are left, and page 0.
+func (w *writer) finish(meta []byte) error {
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	return w.Rewrite(0, meta)
 }
 
 // room says whether an item and its index entries fit between the index and
@@ -107,12 +120,11 @@ func put(b []byte, size int) []byte {
 const hashBig = pageSize / 4
 
 // writeHash writes a hash file.
-func writeHash(t table.Target, list []table.Entry) error {
-	w := &writer{}
-	w.page(pageHashMeta, 0)
+func writeHash(f *os.File, list []table.Entry, nul int) error {
+	w := newWriter(f, nul)
 	total := 0
 	for _, e := range list {
-		total += hashSize(e.Key) + hashSize(e.Value) + 4
+		total += w.hashSize(e.Key) + w.hashSize(e.Value) + 4
 	}
 	// A power of two of buckets that are three quarters full on average; two
 	// at least, as Berkeley DB begins with.
@@ -120,42 +132,72 @@ func writeHash(t table.Target, list []table.Entry) error {
 	for int(buckets)*(pageSize-headerSize)*3/4 < total {
 		buckets *= 2
 	}
-	content := make([][]table.Entry, buckets)
-	for _, e := range list {
-		b := hashOf([]byte(e.Key)) & (buckets - 1)
-		content[b] = append(content[b], e)
-	}
-	for range buckets {
-		w.page(pageHash, 0)
-	}
-	for b, entries := range content {
-		w.bucket(uint32(b)+1, entries)
-	}
+	w.Add(1)
+	w.buckets(list, buckets)
 	m := w.meta(hashMagic, pageHashMeta)
 	le.PutUint32(m[72:], buckets-1)
 	le.PutUint32(m[76:], buckets-1)
 	le.PutUint32(m[80:], buckets/2-1)
 	le.PutUint32(m[88:], uint32(len(list)))
-	le.PutUint32(m[92:], hashOf([]byte("%$sniglet^&\x00"))) // tells readers the hash function
+	le.PutUint32(m[92:], hashOf("%$sniglet^&\x00")) // tells readers the hash function
 	for i := range bits.Len32(buckets-1) + 1 {
 		le.PutUint32(m[96+4*i:], 1)
 	}
-	return w.replace(t)
+	return w.finish(m)
 }
 
-func hashSize(s string) int {
-	if len(s) > hashBig {
+// buckets writes the pages of the buckets: the first ones of all, which begin
+// at page 1, and after them what did not fit.
+func (w *writer) buckets(list []table.Entry, buckets uint32) {
+	where := make([]uint32, len(list))
+	first := make([]uint32, buckets+1) // where each bucket begins in order
+	for i, e := range list {
+		h := hashOf(e.Key)
+		if w.nul > 0 {
+			h = nextHash(h, 0)
+		}
+		where[i] = h & (buckets - 1)
+		first[where[i]+1]++
+	}
+	for b := range buckets {
+		first[b+1] += first[b]
+	}
+	order := make([]uint32, len(list))
+	fill := slices.Clone(first)
+	for i, b := range where {
+		order[fill[b]] = uint32(i)
+		fill[b]++
+	}
+	w.beyond = buckets + 1
+	content := make([]table.Entry, 0, 256)
+	for b := range buckets {
+		content = content[:0]
+		for _, i := range order[first[b]:first[b+1]] {
+			content = append(content, list[i])
+		}
+		n, page := w.Add(1)
+		start(page, uint32(n), pageHash, 0)
+		w.Done(n)
+		w.chain(uint32(n), page, content)
+	}
+	for _, b := range w.extra {
+		_, page := w.Add(1)
+		copy(page, b)
+	}
+}
+
+func (w *writer) hashSize(s string) int {
+	if len(s)+w.nul > hashBig {
 		return 12
 	}
-	return 1 + len(s)
+	return 1 + len(s) + w.nul
 }
 
-// bucket writes the entries of one bucket, sorted by key on each page.
-func (w *writer) bucket(n uint32, list []table.Entry) {
-	slices.SortFunc(list, func(a, b table.Entry) int { return bytes.Compare([]byte(a.Key), []byte(b.Key)) })
-	b := w.pages[n]
+// chain writes the entries of one bucket, sorted by key on each page.
+func (w *writer) chain(n uint32, b []byte, list []table.Entry) {
+	slices.SortFunc(list, func(a, b table.Entry) int { return strings.Compare(a.Key, b.Key) })
 	for _, e := range list {
-		if !room(b, 2, hashSize(e.Key)+hashSize(e.Value)) {
+		if !room(b, 2, w.hashSize(e.Key)+w.hashSize(e.Value)) {
 			next, nb := w.page(pageHash, 0)
 			le.PutUint32(b[16:], next)
 			le.PutUint32(nb[12:], n)
@@ -167,13 +209,13 @@ func (w *writer) bucket(n uint32, list []table.Entry) {
 }
 
 func (w *writer) hashItem(b []byte, s string) {
-	item := put(b, hashSize(s))
-	if len(s) <= hashBig {
+	item := put(b, w.hashSize(s))
+	if len(s)+w.nul <= hashBig {
 		item[0] = itemData
 		copy(item[1:], s)
 		return
 	}
 	item[0] = itemOffPage
-	le.PutUint32(item[4:], w.overflow([]byte(s)))
-	le.PutUint32(item[8:], uint32(len(s)))
+	le.PutUint32(item[4:], w.overflow(s))
+	le.PutUint32(item[8:], uint32(len(s)+w.nul))
 }

@@ -9,9 +9,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"math"
 	"os"
-	"strings"
 
 	"postern/internal/base/errno"
 	"postern/internal/table"
@@ -65,38 +63,43 @@ type database struct {
 func load(f *os.File) (*database, error) {
 	d := &database{}
 	var err error
-	d.file, err = pagefile.Open(f, headerSize, func(b []byte) error { copy(d.head[:], b); return nil })
+	d.file, err = pagefile.Open(f, headerSize, false, func(b []byte) error { copy(d.head[:], b); return nil })
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", f.Name(), err)
 	}
 	return d, nil
 }
 
-func hashOf(key []byte) uint32 {
+func hashOf(key string) uint32 {
 	h := uint32(5381)
-	for _, c := range key {
-		h = h<<5 + h ^ uint32(c)
+	for i := range len(key) {
+		h = next(h, key[i])
 	}
 	return h
 }
 
+func next(h uint32, c byte) uint32 { return h<<5 + h ^ uint32(c) }
+
 // Lookup returns the value of key, which may be stored with or without a
 // trailing NUL.
-func (d *database) Lookup(_ context.Context, key string) (string, bool, error) {
-	for _, k := range []string{key + "\x00", key} {
-		value, found, err := d.get([]byte(k))
+func (d *database) Lookup(_ context.Context, key string) (value string, found bool, err error) {
+	err = d.file.Use(func() error {
+		h := hashOf(key)
+		v, ok, err := d.get(key, h, false)
+		if err == nil && !ok {
+			v, ok, err = d.get(key, next(h, 0), true)
+		}
 		if err != nil {
-			return "", false, fmt.Errorf("%s: the database is corrupt: %w", d.file.Name(), err)
+			return fmt.Errorf("%s: the database is corrupt: %w", d.file.Name(), err)
 		}
-		if found {
-			return chop(value), true, nil
-		}
-	}
-	return "", false, nil
+		value, found = chop(v), ok
+		return nil
+	})
+	return value, found, err
 }
 
-func (d *database) get(key []byte) ([]byte, bool, error) {
-	h := hashOf(key)
+// get looks for key, or for key with a NUL.
+func (d *database) get(key string, h uint32, nul bool) ([]byte, bool, error) {
 	at, slots := d.table(int(h & 255))
 	for i := range slots {
 		slot := (h>>8 + i) % slots
@@ -112,7 +115,12 @@ func (d *database) get(key []byte) ([]byte, bool, error) {
 			continue
 		}
 		k, v, _, err := d.record(int64(pos))
-		if err != nil || bytes.Equal(k, key) {
+		if nul && err == nil && len(k) > 0 && k[len(k)-1] == 0 {
+			k = k[:len(k)-1]
+		} else if nul {
+			k = nil
+		}
+		if err != nil || len(k) == len(key) && string(k) == key {
 			return v, err == nil, err
 		}
 	}
@@ -139,6 +147,10 @@ func (d *database) record(pos int64) (key, value []byte, next int64, err error) 
 
 // Walk lists the entries in the order of the file.
 func (d *database) Walk(_ context.Context, each func(key, value string) error) error {
+	return d.file.Use(func() error { return d.walk(each) })
+}
+
+func (d *database) walk(each func(key, value string) error) error {
 	end := d.file.Size()
 	for i := range 256 {
 		if at, slots := d.table(i); slots > 0 {
@@ -165,62 +177,8 @@ func (d *database) Walk(_ context.Context, each func(key, value string) error) e
 func (d *database) Close() error { return d.file.Close() }
 
 func chop(b []byte) string {
-	s, _, _ := strings.Cut(string(b), "\x00")
-	return s
-}
-
-// encoder returns what writes a file, with a trailing NUL if the administrator
-// asks for it (postmap -N).
-func encoder(o *table.Opener) table.Encoder {
-	nul := ""
-	if o.Flags&table.KeyNUL != 0 {
-		nul = "\x00"
+	if n := bytes.IndexByte(b, 0); n >= 0 {
+		b = b[:n]
 	}
-	return func(t table.Target, list []table.Entry) error {
-		b, err := encode(list, nul)
-		if err != nil {
-			return fmt.Errorf("write %s: %w", t.Path, err)
-		}
-		return t.Replace(func(f *os.File) error {
-			_, err := f.Write(b)
-			return err
-		})
-	}
-}
-
-type slot struct{ hash, pos uint32 }
-
-func encode(list []table.Entry, nul string) ([]byte, error) {
-	b := make([]byte, headerSize)
-	var tables [256][]slot
-	for _, e := range list {
-		k, v := e.Key+nul, e.Value+nul
-		if len(b)+len(k)+len(v)+24 > math.MaxUint32 {
-			return nil, errors.New("the table is too large for the format")
-		}
-		h := hashOf([]byte(k))
-		tables[h&255] = append(tables[h&255], slot{h, uint32(len(b))})
-		b = le.AppendUint32(b, uint32(len(k)))
-		b = le.AppendUint32(b, uint32(len(v)))
-		b = append(append(b, k...), v...)
-	}
-	if len(b)+16*len(list) > math.MaxUint32 {
-		return nil, errors.New("the table is too large for the format")
-	}
-	for i, t := range tables {
-		le.PutUint32(b[8*i:], uint32(len(b)))
-		le.PutUint32(b[8*i+4:], uint32(2*len(t)))
-		full := make([]slot, 2*len(t))
-		for _, s := range t {
-			n := s.hash >> 8 % uint32(len(full))
-			for full[n].pos != 0 {
-				n = (n + 1) % uint32(len(full))
-			}
-			full[n] = s
-		}
-		for _, s := range full {
-			b = le.AppendUint32(le.AppendUint32(b, s.hash), s.pos)
-		}
-	}
-	return b, nil
+	return string(b)
 }

@@ -59,18 +59,22 @@ func TestWriteAndRead(t *testing.T) {
 	}
 }
 
+func encode(t testing.TB, path string, list []table.Entry) {
+	t.Helper()
+	o := table.NewOpener([]table.Type{Type()})
+	if err := encoder(o)(table.Target{Path: path, Perm: 0o600}, list); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestForeignTools(t *testing.T) {
 	tool, err := exec.LookPath("cdb")
 	if err != nil {
 		t.Skip("cdb (package tinycdb) is not installed")
 	}
 	dir := t.TempDir()
-	b, err := encode([]table.Entry{{Key: "a", Value: "b"}, {Key: "c", Value: "d"}}, "")
-	if err != nil {
-		t.Fatal(err)
-	}
 	path := filepath.Join(dir, "ours.cdb")
-	os.WriteFile(path, b, 0o600)
+	encode(t, path, []table.Entry{{Key: "a", Value: "b"}, {Key: "c", Value: "d"}})
 	out, err := exec.Command(tool, "-d", path).CombinedOutput()
 	if err != nil || string(out) != "+1,1:a->b\n+1,1:c->d\n\n" {
 		t.Errorf("cdb -d: %v %q", err, out)
@@ -90,7 +94,9 @@ func TestForeignTools(t *testing.T) {
 }
 
 func FuzzDatabase(f *testing.F) {
-	good, err := encode([]table.Entry{{Key: "a", Value: "b"}, {Key: "long", Value: "d"}}, "")
+	path := filepath.Join(f.TempDir(), "good.cdb")
+	encode(f, path, []table.Entry{{Key: "a", Value: "b"}, {Key: "long", Value: "d"}})
+	good, err := os.ReadFile(path)
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 
 	"postern/internal/base/errno"
 	"postern/internal/table"
@@ -75,7 +74,6 @@ var errCorrupt = errors.New("the database is corrupt")
 type database struct {
 	file     *pagefile.File
 	pageSize int64
-	meta     meta
 }
 
 // A meta is what page 0 or 1 says.
@@ -87,9 +85,9 @@ type meta struct {
 func load(f *os.File) (*database, error) {
 	d := &database{}
 	var err error
-	d.file, err = pagefile.Open(f, headerSize+metaSize, d.checkHead)
+	d.file, err = pagefile.Open(f, headerSize+metaSize, true, d.checkHead)
 	if err == nil {
-		err = d.readMeta()
+		_, err = d.readMeta()
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", f.Name(), err)
@@ -113,13 +111,12 @@ func (d *database) checkHead(b []byte) error {
 
 // readMeta takes the newer one of the first two pages. A file that is read
 // in place changes under us, so this is done for each lookup.
-func (d *database) readMeta() error {
+func (d *database) readMeta() (newest meta, err error) {
 	found := false
-	var newest meta
 	for n := int64(0); n < 2; n++ {
 		b, err := d.file.Slice(n*d.pageSize, headerSize+metaSize)
 		if err != nil {
-			return err
+			return newest, err
 		}
 		if le.Uint32(b[16:]) != magic || le.Uint16(b[92:])&^0x08 != 0 {
 			continue
@@ -130,57 +127,43 @@ func (d *database) readMeta() error {
 		}
 	}
 	if !found {
-		return errors.New("unsupported kind of LMDB file")
+		err = errors.New("unsupported kind of LMDB file")
 	}
-	d.meta = newest
-	return nil
+	return newest, err
 }
 
 // Lookup returns the value of key, which may be stored with or without a
 // trailing NUL.
-func (d *database) Lookup(_ context.Context, key string) (string, bool, error) {
-	r, done, err := d.begin()
-	if err != nil {
-		return "", false, err
-	}
-	defer done()
-	for _, k := range []string{key + "\x00", key} {
-		value, found, err := r.get([]byte(k))
+func (d *database) Lookup(_ context.Context, key string) (value string, found bool, err error) {
+	err = d.file.Use(func() error {
+		m, err := d.readMeta()
 		if err != nil {
-			return "", false, fmt.Errorf("%s: %w", d.file.Name(), err)
+			return err
 		}
-		if found {
-			return chop(value), true, nil
+		k := append(append(make([]byte, 0, 256), key...), 0)
+		v, ok, err := d.get(m.root, k)
+		if err == nil && !ok {
+			v, ok, err = d.get(m.root, k[:len(key)])
 		}
-	}
-	return "", false, nil
-}
-
-// begin returns the database as it is now, with writers kept out until done.
-func (d *database) begin() (now *database, done func(), err error) {
-	if done, err = d.file.Begin(); err != nil {
-		return nil, nil, err
-	}
-	r := *d
-	if err := r.readMeta(); err != nil {
-		done()
-		return nil, nil, err
-	}
-	return &r, done, nil
+		if err != nil {
+			return fmt.Errorf("%s: %w", d.file.Name(), err)
+		}
+		value, found = chop(v), ok
+		return nil
+	})
+	return value, found, err
 }
 
 // Walk lists the entries sorted by key.
 func (d *database) Walk(_ context.Context, each func(key, value string) error) error {
-	r, done, err := d.begin()
-	if err != nil {
-		return err
-	}
-	defer done()
-	if r.meta.root == noPage {
-		return nil
-	}
-	budget := d.file.Size() / d.pageSize
-	return r.walk(r.meta.root, 0, &budget, func(k, v []byte) error { return each(chop(k), chop(v)) })
+	return d.file.Use(func() error {
+		m, err := d.readMeta()
+		if err != nil || m.root == noPage {
+			return err
+		}
+		budget := d.file.Size() / d.pageSize
+		return d.walk(m.root, 0, &budget, func(k, v []byte) error { return each(chop(k), chop(v)) })
+	})
 }
 
 // Close closes the file.
@@ -188,8 +171,10 @@ func (d *database) Close() error { return d.file.Close() }
 
 // chop ends a text at its NUL.
 func chop(b []byte) string {
-	s, _, _ := strings.Cut(string(b), "\x00")
-	return s
+	if n := bytes.IndexByte(b, 0); n >= 0 {
+		b = b[:n]
+	}
+	return string(b)
 }
 
 func corrupt(page uint64, what string) error {
@@ -270,8 +255,8 @@ func (d *database) value(p page, node, key []byte) ([]byte, error) {
 // maxDepth bounds the height of a tree.
 const maxDepth = 64
 
-func (d *database) get(key []byte) ([]byte, bool, error) {
-	n := d.meta.root
+func (d *database) get(root uint64, key []byte) ([]byte, bool, error) {
+	n := root
 	for depth := 0; n != noPage; depth++ {
 		p, err := d.page(n)
 		if err != nil {

@@ -3,11 +3,10 @@ package lmdb
 import (
 	"fmt"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
 
 	"postern/internal/table"
+	"postern/internal/table/pagefile"
 )
 
 const (
@@ -21,9 +20,9 @@ const (
 // encoder returns what writes a file. Keys and values have the trailing NUL
 // that Postfix stores on this system, unless the administrator says otherwise.
 func encoder(o *table.Opener) table.Encoder {
-	nul := "\x00"
+	nul := 1
 	if o.Flags&table.KeyNoNUL != 0 {
-		nul = ""
+		nul = 0
 	}
 	mapSize := int64(firstMap)
 	if o.Param != nil {
@@ -32,48 +31,40 @@ func encoder(o *table.Opener) table.Encoder {
 		}
 	}
 	return func(t table.Target, list []table.Entry) error {
-		out := make([]table.Entry, len(list))
-		for i, e := range list {
-			out[i] = table.Entry{Key: e.Key + nul, Value: e.Value + nul}
-			if len(out[i].Key) > maxKey {
+		for _, e := range list {
+			if len(e.Key)+nul > maxKey {
 				return fmt.Errorf("%s: key is longer than %d octets: %.100q", t.Path, maxKey, e.Key)
 			}
 		}
-		return write(t, out, mapSize)
+		table.SortByKey(list)
+		return t.Replace(func(f *os.File) error { return write(f, list, nul, mapSize) })
 	}
 }
 
-// A writer collects pages in memory.
+// A writer writes the pages of a file.
 type writer struct {
-	b                          []byte
+	*pagefile.Writer
+	nul                        int // 1: keys and values have a trailing NUL
 	branches, leaves, overflow uint64
 }
 
-func (w *writer) count() uint64 { return uint64(len(w.b) / pageSize) }
-
 // add adds n empty pages and returns the first with its number.
 func (w *writer) add(flags uint16, n int) (uint64, []byte) {
-	number := w.count()
-	w.b = append(w.b, make([]byte, n*pageSize)...)
-	p := w.b[number*pageSize:]
+	number, p := w.Add(n)
+	start(p, number, flags)
+	return number, p
+}
+
+func start(p []byte, number uint64, flags uint16) {
 	le.PutUint64(p, number)
 	le.PutUint16(p[10:], flags)
 	le.PutUint16(p[12:], headerSize)
 	le.PutUint16(p[14:], pageSize)
-	return number, p
 }
 
-// A child is a page below a branch and its first key.
-type child struct {
-	key  string
-	page uint64
-}
-
-func write(t table.Target, list []table.Entry, mapSize int64) error {
-	slices.SortFunc(list, func(a, b table.Entry) int { return strings.Compare(a.Key, b.Key) })
-	w := &writer{}
-	w.add(0x08, 1)
-	w.add(0x08, 1)
+func write(f *os.File, list []table.Entry, nul int, mapSize int64) error {
+	w := &writer{Writer: pagefile.NewWriter(f, pageSize), nul: nul}
+	w.Add(2)
 	root, depth := noPage, 0
 	if len(list) > 0 {
 		level := w.leafPages(list)
@@ -82,21 +73,23 @@ func write(t table.Target, list []table.Entry, mapSize int64) error {
 		}
 		root = level[0].page
 	}
-	for mapSize < 3*int64(len(w.b)) {
+	for mapSize < 3*int64(w.Count())*pageSize {
 		mapSize *= 2 // room for the next who changes the file in place
 	}
-	w.meta(0, mapSize, noPage, 0, 0)
-	w.meta(1, mapSize, root, depth, len(list))
-	return t.Replace(func(f *os.File) error {
-		_, err := f.Write(w.b)
+	if err := w.Flush(); err != nil {
 		return err
-	})
+	}
+	if err := w.Rewrite(0, w.meta(0, mapSize, noPage, 0, 0)); err != nil {
+		return err
+	}
+	return w.Rewrite(1, w.meta(1, mapSize, root, depth, len(list)))
 }
 
-// meta fills page n, which is 0 for the empty table and 1 for the first
+// meta returns page n, which is 0 for the empty table and 1 for the first
 // transaction.
-func (w *writer) meta(n uint64, mapSize int64, root uint64, depth, entries int) {
-	b := w.b[n*pageSize:]
+func (w *writer) meta(n uint64, mapSize int64, root uint64, depth, entries int) []byte {
+	b := make([]byte, pageSize)
+	start(b, n, 0x08)
 	le.PutUint16(b[12:], 0)
 	le.PutUint16(b[14:], 0)
 	le.PutUint32(b[16:], magic)
@@ -107,7 +100,7 @@ func (w *writer) meta(n uint64, mapSize int64, root uint64, depth, entries int) 
 	le.PutUint64(b[80:], noPage)
 	last := uint64(1)
 	if n == 1 {
-		last = w.count() - 1
+		last = w.Count() - 1
 		le.PutUint16(b[94:], uint16(depth))
 		le.PutUint64(b[96:], w.branches)
 		le.PutUint64(b[104:], w.leaves)
@@ -117,6 +110,7 @@ func (w *writer) meta(n uint64, mapSize int64, root uint64, depth, entries int) 
 	le.PutUint64(b[128:], root)
 	le.PutUint64(b[136:], last)
 	le.PutUint64(b[144:], n) // transaction
+	return b
 }
 
 func even(n int) int { return (n + 1) &^ 1 }
@@ -126,42 +120,48 @@ func room(p []byte, size int) bool {
 	return int(le.Uint16(p[14:]))-int(le.Uint16(p[12:])) >= size+2
 }
 
+// A child is a page below a branch and its first key; nul says how many NULs
+// the key ends with beyond what is written.
+type child struct {
+	key  string
+	nul  int
+	page uint64
+}
+
 // node adds a node with key and returns what follows the key.
-func node(p []byte, size int, key string) (head, rest []byte) {
+func node(p []byte, size int, key string, nul int) (head, rest []byte) {
 	lower, upper := le.Uint16(p[12:]), le.Uint16(p[14:])-uint16(size)
 	le.PutUint16(p[lower:], upper)
 	le.PutUint16(p[12:], lower+2)
 	le.PutUint16(p[14:], upper)
 	head = p[upper : int(upper)+size]
-	le.PutUint16(head[6:], uint16(len(key)))
+	le.PutUint16(head[6:], uint16(len(key)+nul))
 	copy(head[nodeSize:], key)
-	return head, head[nodeSize+len(key):]
+	return head, head[nodeSize+len(key)+nul:]
 }
 
 func (w *writer) leafPages(list []table.Entry) []child {
 	var out []child
-	var at uint64
+	var leaf []byte
 	for i, e := range list {
-		size := nodeSize + len(e.Key) + len(e.Value)
+		size := nodeSize + len(e.Key) + len(e.Value) + 2*w.nul
 		big := size > maxNode
 		if big {
-			size = nodeSize + len(e.Key) + 8
+			size = nodeSize + len(e.Key) + w.nul + 8
 		}
 		size = even(size)
-		if i == 0 || !room(w.b[at*pageSize:][:pageSize], size) {
-			at, _ = w.add(leafFlag, 1)
+		if i == 0 || !room(leaf, size) {
+			var at uint64
+			at, leaf = w.add(leafFlag, 1)
 			w.leaves++
-			out = append(out, child{e.Key, at})
+			w.Done(at)
+			out = append(out, child{e.Key, w.nul, at})
 		}
-		var reference uint64
-		if big {
-			reference = w.bigValue(e.Value)
-		}
-		head, rest := node(w.b[at*pageSize:][:pageSize], size, e.Key)
-		le.PutUint32(head, uint32(len(e.Value)))
+		head, rest := node(leaf, size, e.Key, w.nul)
+		le.PutUint32(head, uint32(len(e.Value)+w.nul))
 		if big {
 			le.PutUint16(head[4:], bigData)
-			le.PutUint64(rest, reference)
+			le.PutUint64(rest, w.bigValue(e.Value))
 		} else {
 			copy(rest, e.Value)
 		}
@@ -171,7 +171,7 @@ func (w *writer) leafPages(list []table.Entry) []child {
 
 // bigValue writes a value to pages of its own, which follow each other.
 func (w *writer) bigValue(v string) uint64 {
-	n := (headerSize-1+len(v))/pageSize + 1
+	n := (headerSize-1+len(v)+w.nul)/pageSize + 1
 	number, p := w.add(overflowFlag, n)
 	le.PutUint32(p[12:], uint32(n))
 	copy(p[headerSize:], v)
@@ -181,16 +181,16 @@ func (w *writer) bigValue(v string) uint64 {
 
 func (w *writer) branchPages(children []child) []child {
 	var out []child
-	var at uint64
+	var branch []byte
 	for i, c := range children {
-		key := c.key
-		if i == 0 || !room(w.b[at*pageSize:][:pageSize], even(nodeSize+len(key))) {
-			at, _ = w.add(branchFlag, 1)
+		if i == 0 || !room(branch, even(nodeSize+len(c.key)+c.nul)) {
+			var at uint64
+			at, branch = w.add(branchFlag, 1)
 			w.branches++
-			out = append(out, child{key, at})
-			key = "" // the first key of a branch is never compared
+			out = append(out, child{c.key, c.nul, at})
+			c.key, c.nul = "", 0 // the first key of a branch is never compared
 		}
-		head, _ := node(w.b[at*pageSize:][:pageSize], even(nodeSize+len(key)), key)
+		head, _ := node(branch, even(nodeSize+len(c.key)+c.nul), c.key, c.nul)
 		le.PutUint32(head, uint32(c.page))
 		le.PutUint16(head[4:], uint16(c.page>>32))
 	}

@@ -7,7 +7,6 @@
 package source
 
 import (
-	"bufio"
 	"errors"
 	"fmt"
 	"io"
@@ -23,19 +22,25 @@ type Line struct {
 	First, Last int // line numbers, from 1
 }
 
+// blockSize is how much is read at once.
+const blockSize = 1 << 18
+
 // A Reader reads logical lines.
 type Reader struct {
 	// Warn takes what is wrong with a line that is left out; it may be nil.
 	Warn func(text string)
 
-	r       *bufio.Reader
+	r       io.Reader
+	buffer  []byte
+	block   string // what was read and not taken: lines are parts of it
+	err     error  // of the last read
 	number  int
 	pending string // the physical line that starts the next logical one
 	have    bool
 }
 
 // NewReader reads from r.
-func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReader(r)} }
+func NewReader(r io.Reader) *Reader { return &Reader{r: r} }
 
 // Next returns the next logical line, or io.EOF.
 func (r *Reader) Next() (Line, error) {
@@ -60,7 +65,7 @@ func clip(text string) string {
 }
 
 func (r *Reader) logical() (Line, error) {
-	var b strings.Builder
+	var more strings.Builder // for a line of several parts
 	var l Line
 	for {
 		text, err := r.physical()
@@ -70,7 +75,7 @@ func (r *Reader) logical() (Line, error) {
 		if err != nil {
 			break
 		}
-		if blank(text) || strings.HasPrefix(strings.TrimLeft(text, " \t\v\f\r"), "#") {
+		if ignored(text) {
 			continue
 		}
 		if l.First != 0 && text[0] != ' ' && text[0] != '\t' {
@@ -78,16 +83,31 @@ func (r *Reader) logical() (Line, error) {
 			break
 		}
 		if l.First == 0 {
-			l.First = r.number
+			l.First, l.Last, l.Text = r.number, r.number, text
+			continue
 		}
 		l.Last = r.number
-		b.WriteString(text)
-		if b.Len() > MaxLine {
+		if more.Len() == 0 {
+			more.WriteString(l.Text)
+		}
+		more.WriteString(text)
+		if more.Len() > MaxLine {
 			return l, fmt.Errorf("line %d: longer than %d octets", l.First, MaxLine)
 		}
 	}
-	l.Text = b.String()
+	if more.Len() > 0 {
+		l.Text = more.String()
+	}
 	return l, nil
+}
+
+// ignored says whether a physical line is white space or a comment.
+func ignored(text string) bool {
+	if text != "" && text[0] > ' ' && text[0] != '#' {
+		return false
+	}
+	text = strings.TrimLeft(text, " \t\v\f\r")
+	return text == "" || text[0] == '#'
 }
 
 // physical returns the next physical line without its end.
@@ -96,25 +116,43 @@ func (r *Reader) physical() (string, error) {
 		r.have = false
 		return r.pending, nil
 	}
-	var b []byte
-	for {
-		part, err := r.r.ReadSlice('\n')
-		b = append(b, part...)
-		if len(b) > MaxLine {
+	for seen := 0; ; {
+		if n := strings.IndexByte(r.block[seen:], '\n'); n >= 0 {
+			line := r.block[:seen+n]
+			r.block = r.block[seen+n+1:]
+			r.number++
+			return line, nil
+		}
+		if seen = len(r.block); seen > MaxLine {
 			return "", fmt.Errorf("line %d: longer than %d octets", r.number+1, MaxLine)
 		}
-		if errors.Is(err, bufio.ErrBufferFull) {
-			continue
+		if r.err != nil {
+			break
 		}
-		if err != nil && (len(b) == 0 || !errors.Is(err, io.EOF)) {
-			return "", err
-		}
-		r.number++
-		return strings.TrimSuffix(string(b), "\n"), nil
+		r.fill()
 	}
+	if r.block == "" || !errors.Is(r.err, io.EOF) {
+		return "", r.err
+	}
+	line := r.block
+	r.block = ""
+	r.number++
+	return line, nil
 }
 
-func blank(s string) bool { return strings.TrimLeft(s, " \t\v\f\r") == "" }
+// fill reads on; what there is already stays in front.
+func (r *Reader) fill() {
+	if len(r.buffer) < len(r.block) || r.buffer == nil {
+		r.buffer = make([]byte, max(blockSize, len(r.block)))
+	}
+	n, err := r.r.Read(r.buffer)
+	r.err = err
+	var b strings.Builder
+	b.Grow(len(r.block) + n)
+	b.WriteString(r.block)
+	b.Write(r.buffer[:n])
+	r.block = b.String()
+}
 
 // A Warning is what is wrong with a line, in words that follow "file, line n: ".
 type Warning string
@@ -129,7 +167,7 @@ func Split(text string) (key, value string, warning Warning, ok bool) {
 		return "", "", Warning(fmt.Sprintf("unbalanced '\"' in '%s' -- ignoring this line", text)), false
 	}
 	key = text[:end]
-	value = strings.Trim(text[end:], space)
+	value = trim(text[end:])
 	if key == "" || value == "" {
 		return "", "", "expected format: key whitespace value", false
 	}
@@ -141,6 +179,19 @@ func Split(text string) (key, value string, warning Warning, ok bool) {
 
 const space = " \t\r\n\v\f"
 
+func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
+
+// trim takes white space off both ends.
+func trim(s string) string {
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
 func keyEnd(text string) (end int, balanced bool) {
 	quoted := false
 	for i := 0; i < len(text); i++ {
@@ -149,7 +200,7 @@ func keyEnd(text string) (end int, balanced bool) {
 			i++
 		case c == '"':
 			quoted = !quoted
-		case !quoted && strings.IndexByte(space, c) >= 0:
+		case c <= ' ' && !quoted && isSpace(c):
 			return i, true
 		}
 	}
