@@ -1,6 +1,8 @@
 package arch
 
 import (
+	"go/parser"
+	"go/token"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -93,4 +95,73 @@ func testNames(t *testing.T) map[string]bool {
 		}
 	}
 	return names
+}
+
+// Decision records have numbers of their own, and tell of every library.
+func TestDecisions(t *testing.T) {
+	files, err := filepath.Glob("../../docs/decisions/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	numbers := make(map[string]string)
+	for _, file := range files {
+		number, _, _ := strings.Cut(filepath.Base(file), "-")
+		if other := numbers[number]; other != "" {
+			t.Errorf("%s and %s have one number", other, file)
+		}
+		numbers[number] = file
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range []string{"\n## Context\n", "\n## Decision\n", "\n## Consequences\n"} {
+			if !strings.Contains(string(text), part) {
+				t.Errorf("%s has no %q", file, strings.TrimSpace(part))
+			}
+		}
+		all.Write(text)
+	}
+	for module := range libraries(t) {
+		name := module[strings.LastIndexByte(module, '/')+1:]
+		if rest, ok := strings.CutPrefix(module, "golang.org/"); ok {
+			name = rest
+		}
+		if !strings.Contains(all.String(), name) {
+			t.Errorf("no decision record tells why %s is used", module)
+		}
+	}
+}
+
+// libraries are the modules outside of this one that packages import.
+func libraries(t *testing.T) map[string]bool {
+	t.Helper()
+	found := make(map[string]bool)
+	for _, top := range []string{"cmd", "internal", "test"} {
+		err := filepath.WalkDir("../../"+top, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") {
+				return err
+			}
+			file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+			if err != nil {
+				return err
+			}
+			for _, spec := range file.Imports {
+				parts := strings.Split(strings.Trim(spec.Path.Value, `"`), "/")
+				if !strings.Contains(parts[0], ".") {
+					continue
+				}
+				n := 3
+				if parts[0] == "go.etcd.io" || parts[0] == "go.mongodb.org" {
+					n = 2
+				}
+				found[strings.Join(parts[:min(n, len(parts))], "/")] = true
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	return found
 }
