@@ -16,27 +16,51 @@ var openable = [...]string{
 	"cleanup", "discard", "error", "lmtp", "local", "pipe", "proxymap", "showq", "smtp", "smtpd", "trivial-rewrite", "virtual",
 }
 
+// unneeded are programs of Postfix that nothing here asks for; their entries in
+// master.cf may stay.
+var unneeded = map[string]string{
+	"scache": "the SMTP client keeps its sessions itself",
+	"tlsmgr": "each process keeps its TLS sessions itself",
+}
+
 // checkServices tells of services that would not start, and of what they would
 // complain about.
 func (c *checker) checkServices() {
+	st, err := os.Stat(c.common.DaemonDirectory)
+	found := err == nil && st.IsDir()
+	if !found {
+		c.add(c.atSetting("daemon_directory", Finding{Severity: Error, Message: fmt.Sprintf("daemon directory %s: %v", c.common.DaemonDirectory, reason(err)),
+			Remedy: "set daemon_directory to where the programs are installed"}))
+	}
 	for i := range c.services {
 		s := &c.services[i]
-		path := filepath.Join(c.common.DaemonDirectory, s.Command)
-		st, err := os.Stat(path)
-		switch {
-		case err != nil:
-			c.add(Finding{Severity: Error, File: c.masterFile(), Line: s.Line, Service: s.Key(),
-				Message: fmt.Sprintf("program %s: %v", path, reason(err)),
-				Remedy:  "name a program in daemon_directory, or remove the entry"})
-		case st.IsDir() || st.Mode()&0o111 == 0:
-			c.add(Finding{Severity: Error, File: c.masterFile(), Line: s.Line, Service: s.Key(),
-				Message: fmt.Sprintf("%s is not a program", path), Remedy: "make it executable, or remove the entry"})
+		if found {
+			c.checkProgram(s)
 		}
 		n := slices.IndexFunc(c.Programs, func(p service.Program) bool { return p.Name == s.Command })
 		if n >= 0 {
 			c.try(c.Programs[n], s)
 		}
 	}
+}
+
+// checkProgram tells of a service whose program is missing.
+func (c *checker) checkProgram(s *mastercf.Service) {
+	path := filepath.Join(c.common.DaemonDirectory, s.Command)
+	f := Finding{Severity: Error, File: c.masterFile(), Line: s.Line, Service: s.Key()}
+	st, err := os.Stat(path)
+	switch why := unneeded[s.Command]; {
+	case err != nil && why != "":
+		f.Severity, f.Message = Warning, fmt.Sprintf("program %s: %v", path, reason(err))
+		f.Remedy = "the entry may stay: " + why
+	case err != nil:
+		f.Message, f.Remedy = fmt.Sprintf("program %s: %v", path, reason(err)), "name a program in daemon_directory, or remove the entry"
+	case st.IsDir() || st.Mode()&0o111 == 0:
+		f.Message, f.Remedy = fmt.Sprintf("%s is not a program", path), "make it executable, or remove the entry"
+	default:
+		return
+	}
+	c.add(f)
 }
 
 // try tries a service out.
