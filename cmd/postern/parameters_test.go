@@ -24,7 +24,8 @@ var former = map[string]bool{
 
 // different are the defaults that differ from Postfix's, and why.
 var different = map[string]string{
-	"mail_name": "who this is",
+	"mail_name":        "who this is",
+	"daemon_directory": "where make install puts the programs, as Debian does",
 }
 
 // Every parameter that a program declares is one of Postfix's, with Postfix's

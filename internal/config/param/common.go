@@ -128,7 +128,9 @@ func (c *Common) identity(s *Set) {
 func (c *Common) files(s *Set) {
 	s.Str(&c.ConfigDirectory, "config_directory", "/etc/postfix", MinLen(1))
 	s.Str(&c.QueueDirectory, "queue_directory", "/var/spool/postfix", MinLen(1))
-	s.Str(&c.DaemonDirectory, "daemon_directory", "/usr/libexec/postfix", MinLen(1))
+	// Where make install puts the programs, as Debian's package does: a main.cf of
+	// Debian does not set it.
+	s.Str(&c.DaemonDirectory, "daemon_directory", "/usr/lib/postfix/sbin", MinLen(1))
 	s.Str(&c.CommandDirectory, "command_directory", "/usr/sbin", MinLen(1))
 	s.Str(&c.DataDirectory, "data_directory", "/var/lib/postfix", MinLen(1))
 	s.Str(&c.ProcessIDDirectory, "process_id_directory", "pid", MinLen(1))
