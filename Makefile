@@ -9,13 +9,8 @@ export CGO_ENABLED = 0
 
 # Names by which the one binary is called.
 DAEMONS   = anvil bounce cleanup discard error flush lmtp local master pickup pipe postlogd \
-<<<<<<< HEAD
             proxymap qmgr showq smtp smtpd trivial-rewrite verify virtual
-COMMANDS  = postalias postcat postconf postfix postkick postlock postlog postmap postsuper sendmail
-=======
-            proxymap qmgr showq smtp smtpd trivial-rewrite virtual
 COMMANDS  = postalias postcat postconf postfix postkick postlock postlog postmap postmulti postsuper sendmail
->>>>>>> 898ccf1 (postmulti: several mail systems on one machine, and postfix passes its commands on to them)
 
 .PHONY: build
 build:
