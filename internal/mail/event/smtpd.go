@@ -62,6 +62,9 @@ func (e *SMTPDMessage) Kind() string { return "smtpd_message" }
 // Text is Postfix's line.
 func (e *SMTPDMessage) Text() string {
 	var b strings.Builder
+	if e.QueueID == "" {
+		b.WriteString("NOQUEUE") // it goes to a before-queue filter
+	}
 	b.WriteString(e.QueueID)
 	b.WriteString(": client=")
 	b.WriteString(e.Client.String())
@@ -108,6 +111,12 @@ func (e *SMTPDAction) Text() string {
 		id = "NOQUEUE"
 	}
 	fmt.Fprintf(&b, "%s: %s: %s from %s: %s;", id, e.Action, e.Stage, e.Client, e.Reason)
+	e.tail(&b)
+	return b.String()
+}
+
+// tail is the envelope as far as it is known.
+func (e *SMTPDAction) tail(b *strings.Builder) {
 	if e.Sender != nil {
 		b.WriteString(" from=<" + *e.Sender + ">")
 	}
@@ -129,6 +138,19 @@ func (e *SMTPDAction) Text() string {
 			b.WriteString(" " + f[0] + "=" + f[1])
 		}
 	}
+}
+
+// An SMTPDFilter is what a before-queue filter said of a message.
+type SMTPDFilter struct{ SMTPDAction }
+
+// Kind is "smtpd_filter".
+func (e *SMTPDFilter) Kind() string { return "smtpd_filter" }
+
+// Text is Postfix's line.
+func (e *SMTPDFilter) Text() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s: %s: %s;", e.Action, e.Stage, e.Reason)
+	e.tail(&b)
 	return b.String()
 }
 

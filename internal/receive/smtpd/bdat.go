@@ -84,6 +84,12 @@ func (s *session) chunk(size int64, final bool) outcome {
 		}
 		return s.swallow(size, ok(552, "5.3.4", text), final)
 	}
+	if s.tx.bdat == nil && s.tx.filter != nil {
+		if r, taken := s.tx.filter.Command("DATA", '3'); !taken {
+			s.bdatFailed = true
+			return s.swallow(size, r, final)
+		}
+	}
 	if s.tx.bdat == nil {
 		s.tx.bdat = &bdatState{content: s.beginContent(), reader: s.in.NewChunkReader(s.common.LineLengthLimit)}
 	}

@@ -39,6 +39,11 @@ func (s *session) data(arg string) outcome {
 			return say(r)
 		}
 	}
+	if s.tx.filter != nil {
+		if r, taken := s.tx.filter.Command("DATA", '3'); !taken {
+			return say(r)
+		}
+	}
 	return outcome{Reply: ok(354, "", "End data with <CR><LF>.<CR><LF>"), next: s.dataContent}
 }
 
@@ -75,7 +80,9 @@ func (s *session) beginContent() *content {
 	w := s.tx.queue.Records()
 	s.effectRecords(w)
 	w.PutString(record.Mesg, "")
-	s.received(w)
+	if s.tx.filter == nil || !s.xf.given { // Postfix: the trace of an upstream filter is enough
+		s.received(w)
+	}
 	s.octets = 0
 	return &content{tx: s.tx, w: w, limit: s.common.MessageSizeLimit, first: true, start: true}
 }
@@ -151,6 +158,9 @@ func (s *session) endContent(size string) outcome {
 			return say(r)
 		}
 	}
+	if tx.status == 0 && tx.filter != nil {
+		return s.endFilter()
+	}
 	status, reason := tx.status, ""
 	if status == 0 {
 		status, reason = s.finish()
@@ -162,6 +172,9 @@ func (s *session) endContent(size string) outcome {
 		return say(ok(250, "2.0.0", "Ok: "+size+"queued as "+id))
 	}
 	r := s.failure(status, reason)
+	if tx.filter != nil {
+		s.logFilter(r)
+	}
 	s.reset()
 	return say(r)
 }

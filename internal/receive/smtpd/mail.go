@@ -31,7 +31,7 @@ func (s *session) mail(arg string) outcome {
 	if !valid {
 		return say(ok(501, "5.1.7", "Bad sender address syntax"))
 	}
-	tx := &transaction{sender: addr, arrival: s.now()}
+	tx := &transaction{sender: addr, command: s.line, arrival: s.now()}
 	if r := s.mailOptions(tx, options); !r.IsZero() {
 		return say(r)
 	}
@@ -58,9 +58,9 @@ func (s *session) mail(arg string) outcome {
 	s.tx = tx
 	if !s.conf.DelayOpen {
 		if err := s.openQueue(); err != nil {
-			s.log.Warningf("%v", err)
+			o := s.startFailure(err)
 			s.reset()
-			return say(ok(451, "4.3.0", "Error: queue file write error"))
+			return o
 		}
 	}
 	return say(ok(250, "2.1.0", "Ok"))

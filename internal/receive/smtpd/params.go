@@ -62,10 +62,13 @@ type Config struct {
 	DNSReplyFilter              string
 	VerpClients                 string
 	UpstreamProxy               string
-	UpstreamTimeout             time.Duration
+
+	ProxyFilter, ProxyOptions, ProxyHello string
+	ProxyTimeout                          time.Duration
+	UpstreamTimeout                       time.Duration
 
 	// Features of issues to come; a value is refused at start.
-	milters, milterMaps, proxyFilter string
+	milters, milterMaps string
 
 	VirtualAliasDomains, VirtualMailboxDomains string
 }
@@ -133,6 +136,10 @@ func (c *Config) outside(s *param.Set) {
 	s.Str(&c.DNSReplyFilter, "smtpd_dns_reply_filter", "")
 	s.Str(&c.RejectFilter, "smtpd_reject_filter_maps", "")
 	s.Str(&c.VerpClients, "smtpd_authorized_verp_clients", "$authorized_verp_clients")
+	s.Str(&c.ProxyFilter, "smtpd_proxy_filter", "")
+	s.Str(&c.ProxyOptions, "smtpd_proxy_options", "")
+	s.Str(&c.ProxyHello, "smtpd_proxy_ehlo", "$myhostname")
+	s.Time(&c.ProxyTimeout, "smtpd_proxy_timeout", "100s", param.Min(1))
 	s.Str(&c.UpstreamProxy, "smtpd_upstream_proxy_protocol", "")
 	s.Time(&c.UpstreamTimeout, "smtpd_upstream_proxy_timeout", "5s", param.Min(1))
 }
@@ -152,7 +159,6 @@ func (c *Config) limits(s *param.Set) {
 func (c *Config) refused(s *param.Set) {
 	s.Str(&c.milters, "smtpd_milters", "")
 	s.Str(&c.milterMaps, "smtpd_milter_maps", "")
-	s.Str(&c.proxyFilter, "smtpd_proxy_filter", "")
 }
 
 // unsupported returns the name of a parameter that is set and asks for what
@@ -161,7 +167,6 @@ func (c *Config) unsupported() string {
 	for _, p := range [...][2]string{
 		{"smtpd_milters", c.milters},
 		{"smtpd_milter_maps", c.milterMaps},
-		{"smtpd_proxy_filter", c.proxyFilter},
 	} {
 		if p[1] != "" {
 			return p[0]

@@ -31,6 +31,9 @@ var retFlags = map[string]string{"FULL": "1", "HDRS": "2"}
 // openQueue starts the record stream of the message and writes what is known
 // of its origin. The order is Postfix's.
 func (s *session) openQueue() error {
+	if s.filter != nil {
+		return s.startFilter()
+	}
 	flags := s.flags
 	if s.tx.smtputf8 {
 		flags |= cleanup.FlagSMTPUTF8

@@ -90,8 +90,12 @@ func (s *session) checkRecipient(addr string) outcome {
 func (s *session) addRecipient(r recipient) outcome {
 	if s.tx.queue == nil {
 		if err := s.openQueue(); err != nil {
-			s.log.Warningf("%v", err)
-			return say(ok(451, "4.3.0", "Error: queue file write error"))
+			return s.startFailure(err)
+		}
+	}
+	if s.tx.filter != nil {
+		if r, taken := s.tx.filter.Command(s.line, '2'); !taken {
+			return say(r)
 		}
 	}
 	w := s.tx.queue.Records()

@@ -24,10 +24,10 @@ func (s *session) received(w *record.Writer) {
 		if s.conf.SASL.AuthenticatedHeader && s.subject.SASLUsername != "" {
 			w.Printf(record.Norm, "\t(Authenticated sender: %s)", commentText(s.subject.SASLUsername))
 		}
-		w.Printf(record.Norm, "\tby %s (%s) with %s id %s%s", s.common.MyHostname, s.common.MailName,
-			s.withProtocol(), s.queueID(), s.forSemicolon())
+		w.Printf(record.Norm, "\tby %s (%s) with %s%s%s", s.common.MyHostname, s.common.MailName,
+			s.withProtocol(), s.receivedID(), s.forSemicolon())
 	} else {
-		w.Printf(record.Norm, "Received: by %s (%s) id %s%s", s.common.MyHostname, s.common.MailName, s.queueID(), s.forSemicolon())
+		w.Printf(record.Norm, "Received: by %s (%s)%s%s", s.common.MyHostname, s.common.MailName, s.receivedID(), s.forSemicolon())
 	}
 	date := s.tx.arrival.Format(dateLayout)
 	if len(s.tx.recipients) == 1 {
@@ -35,6 +35,15 @@ func (s *session) received(w *record.Writer) {
 	} else {
 		w.PutString(record.Norm, "\t"+date)
 	}
+}
+
+// receivedID names the queue file, which a message that goes to a filter does
+// not have.
+func (s *session) receivedID() string {
+	if s.queueID() == "" {
+		return ""
+	}
+	return " id " + s.queueID()
 }
 
 // forSemicolon ends the line before the date when no recipient is named:

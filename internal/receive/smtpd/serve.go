@@ -225,6 +225,7 @@ func (s *session) command(line string) {
 		s.complain(ok(500, "5.5.2", "Error: bad UTF-8 syntax"))
 		return
 	}
+	s.line = strings.Trim(line, " \t")
 	verb, arg := splitCommand(line)
 	if verb == "" {
 		s.complain(ok(500, "5.5.2", "Error: bad syntax"))

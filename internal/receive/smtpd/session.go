@@ -9,6 +9,7 @@ import (
 	"postern/internal/mail/event"
 	"postern/internal/protocol/smtp"
 	"postern/internal/protocol/starttls"
+	"postern/internal/receive/smtpd/beforequeue"
 	"postern/internal/receive/smtpd/restrict"
 )
 
@@ -32,6 +33,7 @@ type session struct {
 	tx         *transaction
 	bdatFailed bool // a chunk was refused; the rest of the message is swallowed
 
+	line        string // the command as it was given
 	where       string // the command that was given last, for logs
 	bareNewline smtp.BareNewline
 	bareSeen    bool // noted at the end of the session
@@ -64,7 +66,9 @@ type transaction struct {
 	recipients []string // accepted ones
 	overshoot  int      // refused because there were too many
 
-	queue queueFile // nil until the queue file is open
+	command string              // MAIL as it was given
+	queue   queueFile           // nil until the queue file is open
+	filter  *beforequeue.Filter // the same, when it is a filter
 
 	bdat   *bdatState
 	status cleanup.Status

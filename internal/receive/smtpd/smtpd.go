@@ -37,6 +37,7 @@ import (
 	"postern/internal/protocol/dns"
 	"postern/internal/protocol/smtp"
 	"postern/internal/protocol/starttls"
+	"postern/internal/receive/smtpd/beforequeue"
 	"postern/internal/receive/smtpd/restrict"
 	"postern/internal/service"
 	"postern/internal/table"
@@ -96,8 +97,9 @@ type Server struct {
 	commandFilter  table.Table // nil for none
 	rejectFilter   *table.Maps
 	footerMaps     *table.Maps
-	footerFilter   string // the octets that a macro may put into a footer
-	proxied        bool   // smtpd_upstream_proxy_protocol = haproxy
+	footerFilter   string              // the octets that a macro may put into a footer
+	filter         *beforequeue.Config // smtpd_proxy_filter; nil for none
+	proxied        bool                // smtpd_upstream_proxy_protocol = haproxy
 	discardMaps    *table.Maps
 	discard        map[string]bool
 	localClients   []string
@@ -148,7 +150,7 @@ func (s *Server) Open(e *service.Env) error {
 	if s.flags, err = receiveFlags(c.ReceiveOverrideOptions, s.common.SMTPUTF8Enable); err != nil {
 		return err
 	}
-	for _, step := range []func(*service.Env) error{s.openClients, s.openLists, s.openPolicy, s.openTLS, s.openSASL} {
+	for _, step := range []func(*service.Env) error{s.openClients, s.openLists, s.openFilter, s.openPolicy, s.openTLS, s.openSASL} {
 		if err := step(e); err != nil {
 			return err
 		}
@@ -280,7 +282,7 @@ func (s *Server) openPolicy(e *service.Env) error {
 	verifier := e.Endpoint("private", s.common.VerifyServiceName, verify.Protocol)
 	env := restrict.Env{
 		Log: s.log, Tables: e.Tables, Common: s.common, DNS: filtered, Resolver: s.resolver,
-		Param: s.param, Stress: s.stress,
+		Param: s.param, Stress: s.stress, BeforeQueue: s.filter != nil,
 		Own:   func(a netip.Addr) bool { return s.own[a] },
 		Proxy: func(a netip.Addr) bool { return slices.Contains(proxies, a) },
 		Verify: func(ctx context.Context, addr string) (verify.Answer, error) {

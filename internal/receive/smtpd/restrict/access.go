@@ -284,6 +284,10 @@ func (v *eval) effect(it *item, action, text, key, what, about string) Verdict {
 			it.arg, action, aboutClient, aboutHelo)
 		return Verdict{}
 	}
+	if v.env.BeforeQueue && action != "PREPEND" {
+		v.env.Log.Warningf("access table %s: with smtpd_proxy_filter specified, action %s is unavailable", it.arg, action)
+		return Verdict{}
+	}
 	logged := "triggers " + action + " " + text
 	switch action {
 	case "HOLD", "DISCARD":

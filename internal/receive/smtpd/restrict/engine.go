@@ -55,6 +55,9 @@ type Env struct {
 	Now func() time.Time
 	// Mapper finds addresses in recipient and alias tables.
 	Mapper *addrmap.Mapper
+	// BeforeQueue says that mail goes to a filter and not into the queue, so
+	// that there is nothing to hold, filter or redirect.
+	BeforeQueue bool
 	// Stress says whether the server is in the stress state.
 	Stress func() bool
 	// Sleep waits (the restriction sleep); nil for the real clock.
