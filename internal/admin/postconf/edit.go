@@ -31,11 +31,11 @@ func (p *postconf) editMain() error {
 			if found[name]++; found[name] == 2 {
 				p.Log.Warningf("%s: multiple entries for %q", filepath.Join(p.dir, "main.cf"), name)
 			}
-			return p.action(strings.TrimRight(name+" = "+value, " "))
+			return p.action(name + " = " + value)
 		})
 		for _, name := range order {
 			if p.edit == 'e' && found[name] == 0 {
-				lines = append(lines, strings.TrimRight(name+" = "+values[name], " ")+"\n")
+				lines = append(lines, name+" = "+values[name]+"\n")
 			}
 		}
 		return lines, nil
@@ -62,17 +62,21 @@ func (p *postconf) pairs() (values map[string]string, order []string, err error)
 			return nil, nil, fmt.Errorf("-e, -X, or -# accepts no multi-line input")
 		}
 		if strings.HasPrefix(name, "#") {
-			return nil, nil, fmt.Errorf("-e, -X, or -# accepts no comment input: %q", arg)
+			return nil, nil, fmt.Errorf("-e, -X, or -# accepts no comment input")
 		}
 		if p.edit == 'e' {
 			if name, value, err = maincf.SplitNameValue(arg); err != nil {
 				return nil, nil, fmt.Errorf("%w: %q", err, arg)
 			}
-		} else if strings.ContainsAny(name, "= \t") || name == "" {
+		} else if name == "" {
+			return nil, nil, fmt.Errorf("-X or -# requires non-blank parameter names")
+		} else if strings.ContainsAny(name, "= \t") {
 			return nil, nil, fmt.Errorf("-X or -# requires names without value: %q", arg)
 		}
-		if _, ok := values[name]; !ok {
+		if old, ok := values[name]; !ok {
 			order = append(order, name)
+		} else if p.edit == 'e' {
+			p.Log.Warningf("ignoring earlier request: '%s = %s'", name, old)
 		}
 		values[name] = value
 	}
@@ -81,14 +85,18 @@ func (p *postconf) pairs() (values map[string]string, order []string, err error)
 
 // A change is one argument of an edit of master.cf.
 type change struct {
-	name, typ string
+	arg       string
+	name, typ string // "*" is any
 	item      string // a field or a parameter; "" for the entry
 	value     string
 	entry     *mastercf.Service // for -Me
 	done      bool
 }
 
-func (c *change) key() string { return c.name + "/" + c.typ }
+// matches says whether the change is for a service.
+func (c *change) matches(name, typ string) bool {
+	return (c.name == name || c.name == "*") && (c.typ == typ || c.typ == "*")
+}
 
 // editMaster changes master.cf.
 func (p *postconf) editMaster() error {
@@ -96,13 +104,15 @@ func (p *postconf) editMaster() error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(p.dir, "master.cf")
+	path := p.masterPath()
 	return rewrite(path, func(lines []string) ([]string, error) {
+		text := strings.Join(lines, "")
 		// A file that cannot be read as a whole is not changed in part.
-		services, err := mastercf.Read(strings.NewReader(strings.Join(lines, "")), path, mastercf.Options{Edit: true})
+		services, err := mastercf.Read(strings.NewReader(text), path, mastercf.Options{Edit: true})
 		if err != nil {
 			return nil, err
 		}
+		_, refused := mastercf.Read(strings.NewReader(text), path, mastercf.Options{})
 		var failed error
 		lines = edit(lines, func(number int, first string) action {
 			a, err := p.editEntry(changes, services, number, first)
@@ -119,11 +129,14 @@ func (p *postconf) editMaster() error {
 			case c.done:
 			case c.entry != nil:
 				lines = append(lines, written(c.entry)+"\n")
-			default:
-				return nil, fmt.Errorf("unmatched service: %q", c.key())
+			case p.mode != 'M':
+				p.Log.Warningf("unmatched service_name/type: %q", c.arg)
 			}
 		}
-		// Nor is a file left behind that master would refuse.
+		if refused != nil {
+			return lines, nil
+		}
+		// Nor is a file left behind that master would refuse and has not before.
 		_, err = mastercf.Read(strings.NewReader(strings.Join(lines, "")), path, mastercf.Options{})
 		return lines, err
 	})
@@ -135,10 +148,11 @@ func (p *postconf) editEntry(changes []*change, services []mastercf.Service, num
 	if len(words) < 2 {
 		return action{}, nil
 	}
-	key := words[0] + "/" + words[1]
 	var mine []*change
+	again := false // -Me has replaced an entry of the same name
 	for _, c := range changes {
-		if c.key() == key {
+		if c.matches(words[0], words[1]) {
+			again = again || c.done
 			c.done = true
 			mine = append(mine, c)
 		}
@@ -148,8 +162,11 @@ func (p *postconf) editEntry(changes []*change, services []mastercf.Service, num
 	}
 	if p.mode == 'M' {
 		c := mine[len(mine)-1]
-		if c.entry == nil {
+		switch {
+		case c.entry == nil:
 			return p.action(""), nil
+		case again:
+			return action{kind: removed}, nil
 		}
 		return action{replaced, written(c.entry)}, nil
 	}
@@ -174,6 +191,13 @@ func written(s *mastercf.Service) string {
 	return entry(s, args, true)
 }
 
+// forms are what the arguments of an edit look like.
+var forms = map[byte]string{
+	'M': "-Me, -MX or -M# requires service_name/type",
+	'F': "-Fe or -FX requires service_name/type/field_name",
+	'P': "-Pe or -PX requires service_name/type/parameter",
+}
+
 // changes reads the arguments of an edit of master.cf.
 func (p *postconf) changes() ([]*change, error) {
 	var list []*change
@@ -182,28 +206,34 @@ func (p *postconf) changes() ([]*change, error) {
 			return nil, fmt.Errorf("-e, -X, or -# accepts no multi-line input")
 		}
 		path, value, hasValue := strings.Cut(arg, "=")
-		if hasValue != (p.edit == 'e') {
-			return nil, fmt.Errorf("bad argument %q for -%c%c", arg, p.mode, p.edit)
+		switch {
+		case p.edit == 'e' && !hasValue:
+			return nil, fmt.Errorf("missing '=' after attribute name: %q", arg)
+		case p.edit != 'e' && hasValue:
+			return nil, fmt.Errorf("-X or -# requires names without value: %q", arg)
 		}
-		parts := strings.SplitN(strings.TrimSpace(path), "/", 3)
+		parts := strings.Split(strings.TrimSpace(path), "/")
 		want := 3
 		if p.mode == 'M' {
 			want = 2
 		}
 		if len(parts) != want || slices.Contains(parts, "") {
-			return nil, fmt.Errorf("bad argument %q: need service/type%s", arg, map[bool]string{true: "/name"}[want == 3])
+			return nil, fmt.Errorf("%s", forms[p.mode])
 		}
-		c := &change{name: parts[0], typ: parts[1], value: strings.TrimSpace(value)}
+		c := &change{arg: arg, name: parts[0], typ: parts[1], value: strings.TrimSpace(value)}
 		if want == 3 {
 			c.item = parts[2]
 		}
+		if p.mode == 'F' && !slices.Contains(fieldNames[:], c.item) {
+			return nil, fmt.Errorf("invalid service attribute name: %q; need one of %s", c.item, strings.Join(fieldNames[:], ", "))
+		}
 		if p.mode == 'M' && p.edit == 'e' {
-			services, err := mastercf.Read(strings.NewReader(c.value), arg, mastercf.Options{})
+			services, err := mastercf.Read(strings.NewReader(c.value), "new entry", mastercf.Options{Edit: true})
 			if err != nil {
 				return nil, err
 			}
-			if len(services) != 1 || services[0].Key() != c.key() {
-				return nil, fmt.Errorf("mismatch of %q and the entry %q", c.key(), c.value)
+			if len(services) != 1 {
+				return nil, fmt.Errorf("bad field count: %q", arg)
 			}
 			c.entry = &services[0]
 		}
@@ -217,8 +247,6 @@ func setField(s *mastercf.Service, c *change) error {
 	i := slices.Index(fieldNames[:], c.item)
 	words := param.Fields(c.value)
 	switch {
-	case i < 0:
-		return fmt.Errorf("unknown field %q; need one of %s", c.item, strings.Join(fieldNames[:], ", "))
 	case len(words) == 0 || i < 7 && len(words) != 1:
 		return fmt.Errorf("bad value %q for field %q", c.value, c.item)
 	}
@@ -248,7 +276,7 @@ func (p *postconf) setOverride(s *mastercf.Service, c *change) {
 		arg, written := s.Args[i+1], s.RawArgs[i+1]
 		i += 2
 		if name, _, err := maincf.SplitNameValue(arg); err == nil && name == c.item {
-			if p.edit == 'X' || found {
+			if p.edit == 'X' {
 				continue
 			}
 			found, arg, written = true, text, text

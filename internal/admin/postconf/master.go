@@ -32,7 +32,7 @@ func (p *postconf) requests() ([]*request, error) {
 	for _, arg := range p.args {
 		r := &request{text: arg, parts: strings.Split(arg, "/")}
 		if len(r.parts) > limit || r.parts[0] == "" {
-			return nil, fmt.Errorf("-%c option requires %s; got %.100q", p.mode, form, arg)
+			return nil, fmt.Errorf("-%c option requires %s", p.mode, form)
 		}
 		if p.mode == 'F' && len(r.parts) == 3 && r.parts[2] != "*" && !slices.Contains(fieldNames[:], r.parts[2]) {
 			return nil, fmt.Errorf("invalid service attribute name: %.100q; need one of %s", r.parts[2], strings.Join(fieldNames[:], ", "))
@@ -216,12 +216,14 @@ func normalized(s *mastercf.Service, expand func(mastercf.Override) (string, err
 	return args, nil
 }
 
+const blanks = " \t\r\n"
+
 // braced puts braces around an argument that needs them.
 func braced(arg string) string {
-	if fields := param.Fields(arg); len(fields) == 1 && fields[0] == arg && arg[0] != '{' {
-		return arg
+	if arg == "" || arg[0] == '{' || strings.ContainsAny(arg, blanks) {
+		return "{" + arg + "}"
 	}
-	return "{" + arg + "}"
+	return arg
 }
 
 // showFields prints the fields of entries.

@@ -168,9 +168,7 @@ func (n *names) fromMain(p *postconf) {
 	classes, err := p.declared.Expand(p.main, "$smtpd_restriction_classes")
 	n.fail(err)
 	for _, class := range param.Split(classes) {
-		if _, _, ok := p.main.Lookup(class); ok {
-			n.user[class] = true
-		}
+		refer(class)
 	}
 }
 
@@ -184,29 +182,28 @@ func (n *names) problem(format string, args ...any) {
 // another, then to main.cf.
 func (n *names) fromService(p *postconf, s *mastercf.Service) {
 	own := overridden(s)
+	refer := func(name string) {
+		_, _, isSet := p.main.Lookup(name)
+		switch _, ok := own[name]; {
+		case ok || n.declares(name) || n.former[name] && !isSet:
+		case isSet:
+			n.user[name] = true
+		default:
+			n.problem("%s: undefined parameter: %s", p.masterPath(), name)
+		}
+	}
 	for _, o := range s.Overrides {
 		if raw[o.Name] {
 			continue
 		}
-		err := eachName(o.Value, func(name string) {
-			_, _, isSet := p.main.Lookup(name)
-			switch _, ok := own[name]; {
-			case ok || n.declares(name) || n.former[name] && !isSet:
-			case isSet:
-				n.user[name] = true
-			default:
-				n.problem("%s: undefined parameter: %s", p.masterPath(), name)
-			}
-		})
-		if err != nil {
+		if err := eachName(o.Value, refer); err != nil {
 			n.fail(fmt.Errorf("%s, line %d: parameter %s: %w", p.masterPath(), s.Line, o.Name, err))
 		}
 	}
+	_, ownClasses := own["smtpd_restriction_classes"]
 	for class := range p.classesOf(s) {
-		if _, ok := own[class]; !ok {
-			if _, _, isSet := p.main.Lookup(class); isSet {
-				n.user[class] = true
-			}
+		if ownClasses {
+			refer(class)
 		}
 	}
 }

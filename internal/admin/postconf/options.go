@@ -102,7 +102,10 @@ func (o *options) check() error {
 		if !o.given[m] {
 			continue
 		}
-		if o.mode != 0 {
+		switch {
+		case o.mode == 'b' && m == 't':
+			return fmt.Errorf("specify one of -b and -t")
+		case o.mode != 0:
 			return fmt.Errorf("specify one of -%c -%c", o.mode, m)
 		}
 		o.mode = m

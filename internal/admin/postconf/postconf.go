@@ -14,7 +14,9 @@ import (
 	"slices"
 
 	"postern/internal/admin/command"
+	"postern/internal/base/macro"
 	"postern/internal/base/maillog"
+	"postern/internal/base/netaddr"
 	"postern/internal/config/maincf"
 	"postern/internal/config/mastercf"
 	"postern/internal/config/param"
@@ -80,21 +82,18 @@ func (p *postconf) run() error {
 	if err := p.load(); err != nil {
 		return err
 	}
-	if !p.with('d') {
-		if err := p.warnBefore(); err != nil {
-			return err
-		}
-		defer p.warnAfter()
+	if p.with('d') {
+		return p.showParameters()
 	}
-	switch p.mode {
-	case 'M':
-		return p.showEntries()
-	case 'F':
-		return p.showFields()
-	case 'P':
-		return p.showOverrides()
+	if err := p.warnBefore(); err != nil {
+		return err
 	}
-	return p.showParameters()
+	show := map[byte]func() error{'M': p.showEntries, 'F': p.showFields, 'P': p.showOverrides, 'p': p.showParameters}[p.mode]
+	if err := show(); err != nil {
+		return err
+	}
+	p.warnAfter()
+	return nil
 }
 
 // publicKeys are the algorithms of certificates that TLS handles.
@@ -145,8 +144,12 @@ func (p *postconf) templates() error {
 }
 
 // located is the configuration with config_directory in it, where that is not
-// the usual one.
+// the usual one. What the file says goes before it.
 func (p *postconf) located(conf *maincf.Config) *maincf.Config {
+	if s, ok := conf.Get("config_directory"); ok && s.Value != p.dir {
+		p.Log.Warningf("%s: overriding earlier entry: config_directory=%s", s.Where, p.dir)
+		return conf
+	}
 	if p.dir == command.DefaultConfigDirectory {
 		return conf
 	}
@@ -184,7 +187,7 @@ func (p *postconf) load() (err error) {
 		return err
 	}
 	p.known = p.collect()
-	return p.checkNetworks()
+	return p.checkBasics()
 }
 
 // declare collects what the programs declare, and what none does yet.
@@ -198,17 +201,40 @@ func (p *postconf) declare() *param.Set {
 	return set
 }
 
-// checkNetworks finds out whether the default of mynetworks can be computed;
-// Postfix does so whatever it is asked for.
-func (p *postconf) checkNetworks() error {
-	_, where, isSet := p.main.Lookup("mynetworks_style")
-	if _, _, own := p.main.Lookup("mynetworks"); own || !isSet {
-		if _, where, isSet = p.main.Lookup("inet_protocols"); !isSet {
+// checkBasics finds out whether what many defaults hang on can be used; Postfix
+// does so whatever it is asked for.
+func (p *postconf) checkBasics() error {
+	check := func(name string, check func(value string) error) error {
+		_, where, ok := p.main.Lookup(name)
+		if !ok {
 			return nil
 		}
+		value, err := p.declared.Expand(p.main, "$"+name)
+		if err == nil {
+			err = check(value)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", where, err)
+		}
+		return nil
 	}
-	if _, err := p.declared.Expand(p.main, "$mynetworks"); err != nil {
-		return fmt.Errorf("%s: %w", where, err)
+	if err := check("compatibility_level", func(value string) error {
+		_, err := macro.ParseLevel(value)
+		return err
+	}); err != nil {
+		return err
 	}
-	return nil
+	if err := check("inet_protocols", func(value string) error {
+		_, err := netaddr.ParseFamilies(value)
+		return err
+	}); err != nil {
+		return err
+	}
+	if _, _, own := p.main.Lookup("mynetworks"); own {
+		return nil
+	}
+	return check("mynetworks_style", func(string) error {
+		_, err := p.declared.Expand(p.main, "$mynetworks")
+		return err
+	})
 }

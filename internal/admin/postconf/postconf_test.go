@@ -230,7 +230,7 @@ new        unix  -       -       n       -       -       smtp
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 	for _, args := range [][]string{
-		{"-Me", "smtp/inet=other inet n - - - - x"}, {"-Me", "smtp/inet=smtp inet"}, {"-MX", "absent/unix"},
+		{"-Me", "smtp/inet=smtp inet"}, {"-MX", "absent"},
 		{"-Fe", "smtp/inet/nofield=y"}, {"-Fe", "smtp/inet/chroot=maybe"}, {"-Me", "smtp=x"}, {"-Fe", "smtp/inet/type=tcp"},
 	} {
 		if status, _, errs := run(args...); status == 0 || errs == "" {

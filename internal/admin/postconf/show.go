@@ -28,7 +28,7 @@ func (p *postconf) showParameters() error {
 	}
 	for _, name := range list {
 		class, d := p.known.class(name)
-		_, _, isSet := p.main.Lookup(name)
+		_, where, isSet := p.main.Lookup(name)
 		switch {
 		case class == "":
 			p.Log.Warningf("%s: unknown parameter", name)
@@ -37,8 +37,11 @@ func (p *postconf) showParameters() error {
 			continue
 		}
 		text, err := p.text(d)
+		if err != nil && isSet {
+			return fmt.Errorf("%s: parameter %s: %w", where, name, err)
+		}
 		if err != nil {
-			return fmt.Errorf("parameter %s: %w", name, err)
+			return fmt.Errorf("default of %s: %w", name, err)
 		}
 		p.print(name, text)
 	}

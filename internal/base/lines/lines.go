@@ -74,7 +74,7 @@ func (r *Reader) Next() (Line, error) {
 		if err != nil || !isSpace(line.Text[0]) {
 			return line, err
 		}
-		bad := &Error{line.First, fmt.Errorf("logical line must not start with whitespace: %q", start(line.Text))}
+		bad := &Error{line.First, fmt.Errorf("logical line must not start with whitespace: \"%s\"", start(line.Text))}
 		if r.Warn == nil {
 			return Line{}, bad
 		}

@@ -15,6 +15,7 @@ package macro
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -83,7 +84,8 @@ type expansion struct {
 	limit     int
 	spent     int // octets written so far, discarded text included
 	undefined bool
-	all       bool // visit both branches
+	all       bool     // visit both branches
+	within    []string // the names whose values are being expanded
 }
 
 func (x *expansion) add(out *strings.Builder, s string) error {
@@ -214,17 +216,11 @@ func (x *expansion) braced(out *strings.Builder, body string, depth int) error {
 		return x.call(out, name, rest, depth)
 	}
 	if rest[0] != '?' && rest[0] != ':' {
-		return syntaxAt("attribute name syntax error", name, rest)
+		return syntaxAt("attribute name syntax error", name, s[n:])
 	}
 	value, _, err := x.Lookup(name)
 	if err != nil {
 		return err
-	}
-	if value != "" && x.Recurse && !x.all {
-		var b strings.Builder
-		if err := x.expand(&b, value, depth+1); err != nil {
-			return err
-		}
 	}
 	return x.choose(out, value != "", rest, depth)
 }
@@ -323,15 +319,27 @@ func (x *expansion) value(out *strings.Builder, name string, depth int) error {
 		x.undefined = true
 		return nil
 	}
-	if x.Recurse {
-		var b strings.Builder
-		if err := x.expand(&b, value, depth+1); err != nil {
-			return fmt.Errorf("$%s: %w", name, err)
+	if x.Recurse && strings.Contains(value, "$") {
+		if value, err = x.recurse(name, value, depth); err != nil {
+			return err
 		}
-		x.spent -= b.Len()
-		value = b.String()
 	}
 	return x.add(out, filtered(value, x.Filter))
+}
+
+// recurse expands the value of a name.
+func (x *expansion) recurse(name, value string, depth int) (string, error) {
+	x.within = append(x.within, name)
+	if i := slices.Index(x.within, name); i < len(x.within)-1 {
+		return "", fmt.Errorf("unreasonable macro call nesting: $%s", strings.Join(x.within[i:], " refers to $"))
+	}
+	var b strings.Builder
+	if err := x.expand(&b, value, depth+1); err != nil {
+		return "", err
+	}
+	x.within = x.within[:len(x.within)-1]
+	x.spent -= b.Len()
+	return b.String(), nil
 }
 
 func filtered(value, allowed string) string {

@@ -48,11 +48,13 @@ func (x *expansion) relation(s string, depth int) (yes bool, rest string, err er
 	if x.all {
 		return true, rest, nil
 	}
-	c := compare(a.String(), b.String())
+	compare := compare
 	if suffix == "level" {
-		if c, err = compareLevels(a.String(), b.String()); err != nil {
-			return false, "", err
-		}
+		compare = compareLevels
+	}
+	c, err := compare(a.String(), b.String())
+	if err != nil {
+		return false, "", err
 	}
 	return holds(op, c), rest, nil
 }
@@ -74,15 +76,16 @@ func holds(op string, c int) bool {
 }
 
 // compare orders two texts: as numbers if both are, else octet by octet.
-func compare(a, b string) int {
-	if allDigits(a) && allDigits(b) {
-		n, errA := strconv.ParseInt(a, 10, 64)
-		m, errB := strconv.ParseInt(b, 10, 64)
-		if errA == nil && errB == nil {
-			return order(n, m)
-		}
+func compare(a, b string) (int, error) {
+	if !allDigits(a) || !allDigits(b) {
+		return strings.Compare(a, b), nil
 	}
-	return strings.Compare(a, b)
+	n, errA := strconv.ParseInt(a, 10, 64)
+	m, errB := strconv.ParseInt(b, 10, 64)
+	if errA != nil || errB != nil {
+		return 0, fmt.Errorf("comparison of numbers that are too large: %.100q and %.100q", a, b)
+	}
+	return order(n, m), nil
 }
 
 func order(a, b int64) int {
@@ -110,7 +113,7 @@ type Level [3]int
 // ParseLevel reads "3", "3.6" or "3.6.1".
 func ParseLevel(s string) (Level, error) {
 	var l Level
-	parts := strings.Split(strings.TrimSpace(s), ".")
+	parts := strings.Split(s, ".")
 	if len(parts) > len(l) {
 		return Level{}, fmt.Errorf("bad compatibility level: %.100q", s)
 	}

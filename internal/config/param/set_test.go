@@ -84,7 +84,7 @@ func TestLoadErrors(t *testing.T) {
 		{"delay", "99999w", "main.cf, line 7: parameter delay: bad time value or unit: 99999w"},
 		{"str", "", "main.cf, line 7: bad string length 0 < 1: str = "},
 		{"str", "${x", "main.cf, line 7: parameter str: truncated macro reference"},
-		{"str", "$str", "main.cf, line 7: parameter str: $str: "},
+		{"str", "$str", "main.cf, line 7: parameter str: unreasonable macro call nesting: $str refers to $str"},
 	}
 	for _, tt := range tests {
 		_, err := load(source{tt.name: tt.value})
