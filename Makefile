@@ -9,7 +9,7 @@ export CGO_ENABLED = 0
 
 # Names by which the one binary is called.
 DAEMONS   = anvil bounce cleanup discard error flush lmtp local master pickup pipe postlogd \
-            proxymap qmgr showq smtp smtpd trivial-rewrite verify virtual
+            proxymap qmgr showq smtp smtpd tlsmgr trivial-rewrite verify virtual
 COMMANDS  = postalias postcat postconf postfix postkick postlock postlog postmap postmulti postsuper sendmail
 
 .PHONY: build

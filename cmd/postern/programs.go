@@ -36,6 +36,7 @@ import (
 	"postern/internal/support/postlogd"
 	"postern/internal/support/proxymap"
 	"postern/internal/support/showq"
+	"postern/internal/support/tlsmgr"
 	"postern/internal/support/trivialrewrite"
 	"postern/internal/support/verify"
 	"postern/internal/table"
@@ -60,6 +61,7 @@ func daemons() []service.Program {
 		{Name: "showq", New: showq.New},
 		{Name: "smtp", New: smtpclient.NewSMTP},
 		{Name: "smtpd", New: smtpd.New},
+		{Name: "tlsmgr", New: tlsmgr.New, Single: true},
 		trivialrewrite.Program(),
 		{Name: "verify", New: verify.New, Single: true},
 		{Name: "virtual", New: virtual.New, Root: true},

@@ -79,6 +79,15 @@ func loadChainFile(path string) ([]tls.Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
+	all, err := parseChains(text)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	return all, nil
+}
+
+// parseChains reads the text of such a file.
+func parseChains(text []byte) ([]tls.Certificate, error) {
 	var all []tls.Certificate
 	var key, certs []byte
 	flush := func() error {
@@ -87,7 +96,7 @@ func loadChainFile(path string) ([]tls.Certificate, error) {
 		}
 		c, err := tls.X509KeyPair(certs, key)
 		if err != nil {
-			return fmt.Errorf("%s: %w", path, err)
+			return err
 		}
 		all = append(all, c)
 		key, certs = nil, nil
@@ -101,7 +110,7 @@ func loadChainFile(path string) ([]tls.Certificate, error) {
 		switch b.Type {
 		case "CERTIFICATE":
 			if key == nil {
-				return nil, fmt.Errorf("%s: a certificate stands before any private key", path)
+				return nil, errors.New("a certificate stands before any private key")
 			}
 			certs = append(certs, pem.EncodeToMemory(b)...)
 		case "PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY":
@@ -115,7 +124,7 @@ func loadChainFile(path string) ([]tls.Certificate, error) {
 		return nil, err
 	}
 	if len(all) == 0 {
-		return nil, fmt.Errorf("%s: no private key", path)
+		return nil, errors.New("no private key")
 	}
 	return all, nil
 }
@@ -175,12 +184,17 @@ type stamp struct {
 	mod  time.Time
 }
 
-func stamps(paths []string) []stamp {
+// stamps looks at the files; an error says that one is out of sight.
+func stamps(paths []string) ([]stamp, error) {
 	list := make([]stamp, len(paths))
+	var first error
 	for i, p := range paths {
-		if info, err := os.Stat(p); err == nil {
+		info, err := os.Stat(p)
+		if err == nil {
 			list[i] = stamp{info.Size(), info.ModTime()}
+		} else if first == nil {
+			first = err
 		}
 	}
-	return list
+	return list, first
 }

@@ -3,7 +3,10 @@ package starttls
 import (
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"strings"
+
+	"postern/internal/config/param"
 )
 
 // A suite is a cipher suite of crypto/tls with the words by which OpenSSL's
@@ -13,29 +16,29 @@ type suite struct {
 	name      string // OpenSSL's
 	bits      int
 	keywords  string // blank separated, in capital letters
-	deprecate bool   // in no grade; offered only to those who name it
+	deprecate bool   // in no class; offered only to those who name it
 }
 
 var suites = [...]suite{
 	{tls.TLS_AES_256_GCM_SHA384, "TLS_AES_256_GCM_SHA384", 256, "", false},
 	{tls.TLS_CHACHA20_POLY1305_SHA256, "TLS_CHACHA20_POLY1305_SHA256", 256, "", false},
 	{tls.TLS_AES_128_GCM_SHA256, "TLS_AES_128_GCM_SHA256", 128, "", false},
-	{tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, "ECDHE-ECDSA-AES256-GCM-SHA384", 256, "HIGH AESGCM AES AES256 SHA384 KECDHE EECDH ECDHE AECDSA ECDSA", false},
-	{tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "ECDHE-RSA-AES256-GCM-SHA384", 256, "HIGH AESGCM AES AES256 SHA384 KECDHE EECDH ECDHE ARSA RSA", false},
-	{tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-ECDSA-CHACHA20-POLY1305", 256, "HIGH CHACHA20 SHA256 KECDHE EECDH ECDHE AECDSA ECDSA", false},
-	{tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-RSA-CHACHA20-POLY1305", 256, "HIGH CHACHA20 SHA256 KECDHE EECDH ECDHE ARSA RSA", false},
-	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ECDHE-ECDSA-AES128-GCM-SHA256", 128, "HIGH AESGCM AES AES128 SHA256 KECDHE EECDH ECDHE AECDSA ECDSA", false},
-	{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256", 128, "HIGH AESGCM AES AES128 SHA256 KECDHE EECDH ECDHE ARSA RSA", false},
-	{tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, "ECDHE-ECDSA-AES256-SHA", 256, "HIGH AES AES256 SHA SHA1 KECDHE EECDH ECDHE AECDSA ECDSA", false},
-	{tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, "ECDHE-RSA-AES256-SHA", 256, "HIGH AES AES256 SHA SHA1 KECDHE EECDH ECDHE ARSA RSA", false},
-	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, "ECDHE-ECDSA-AES128-SHA", 128, "HIGH AES AES128 SHA SHA1 KECDHE EECDH ECDHE AECDSA ECDSA", false},
-	{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, "ECDHE-RSA-AES128-SHA", 128, "HIGH AES AES128 SHA SHA1 KECDHE EECDH ECDHE ARSA RSA", false},
-	{tls.TLS_RSA_WITH_AES_256_GCM_SHA384, "AES256-GCM-SHA384", 256, "HIGH AESGCM AES AES256 SHA384 KRSA ARSA RSA", false},
-	{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, "AES128-GCM-SHA256", 128, "HIGH AESGCM AES AES128 SHA256 KRSA ARSA RSA", false},
-	{tls.TLS_RSA_WITH_AES_256_CBC_SHA, "AES256-SHA", 256, "HIGH AES AES256 SHA SHA1 KRSA ARSA RSA", false},
-	{tls.TLS_RSA_WITH_AES_128_CBC_SHA, "AES128-SHA", 128, "HIGH AES AES128 SHA SHA1 KRSA ARSA RSA", false},
-	{tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA, "ECDHE-RSA-DES-CBC3-SHA", 112, "MEDIUM 3DES SHA SHA1 KECDHE EECDH ECDHE ARSA RSA", true},
-	{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA, "DES-CBC3-SHA", 112, "MEDIUM 3DES SHA SHA1 KRSA ARSA RSA", true},
+	{tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, "ECDHE-ECDSA-AES256-GCM-SHA384", 256, "HIGH KECDHE KEECDH ECDHE EECDH AECDSA ECDSA AES AES256 AESGCM TLSV1.2", false},
+	{tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384, "ECDHE-RSA-AES256-GCM-SHA384", 256, "HIGH KECDHE KEECDH ECDHE EECDH ARSA AES AES256 AESGCM TLSV1.2", false},
+	{tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-ECDSA-CHACHA20-POLY1305", 256, "HIGH KECDHE KEECDH ECDHE EECDH AECDSA ECDSA CHACHA20 TLSV1.2", false},
+	{tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256, "ECDHE-RSA-CHACHA20-POLY1305", 256, "HIGH KECDHE KEECDH ECDHE EECDH ARSA CHACHA20 TLSV1.2", false},
+	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, "ECDHE-ECDSA-AES128-GCM-SHA256", 128, "HIGH KECDHE KEECDH ECDHE EECDH AECDSA ECDSA AES AES128 AESGCM TLSV1.2", false},
+	{tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, "ECDHE-RSA-AES128-GCM-SHA256", 128, "HIGH KECDHE KEECDH ECDHE EECDH ARSA AES AES128 AESGCM TLSV1.2", false},
+	{tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA, "ECDHE-ECDSA-AES256-SHA", 256, "HIGH KECDHE KEECDH ECDHE EECDH AECDSA ECDSA AES AES256 SHA SHA1 TLSV1 TLSV1.0", false},
+	{tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, "ECDHE-RSA-AES256-SHA", 256, "HIGH KECDHE KEECDH ECDHE EECDH ARSA AES AES256 SHA SHA1 TLSV1 TLSV1.0", false},
+	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, "ECDHE-ECDSA-AES128-SHA", 128, "HIGH KECDHE KEECDH ECDHE EECDH AECDSA ECDSA AES AES128 SHA SHA1 TLSV1 TLSV1.0", false},
+	{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, "ECDHE-RSA-AES128-SHA", 128, "HIGH KECDHE KEECDH ECDHE EECDH ARSA AES AES128 SHA SHA1 TLSV1 TLSV1.0", false},
+	{tls.TLS_RSA_WITH_AES_256_GCM_SHA384, "AES256-GCM-SHA384", 256, "HIGH KRSA RSA ARSA AES AES256 AESGCM TLSV1.2", false},
+	{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, "AES128-GCM-SHA256", 128, "HIGH KRSA RSA ARSA AES AES128 AESGCM TLSV1.2", false},
+	{tls.TLS_RSA_WITH_AES_256_CBC_SHA, "AES256-SHA", 256, "HIGH KRSA RSA ARSA AES AES256 SHA SHA1 SSLV3", false},
+	{tls.TLS_RSA_WITH_AES_128_CBC_SHA, "AES128-SHA", 128, "HIGH KRSA RSA ARSA AES AES128 SHA SHA1 SSLV3", false},
+	{tls.TLS_ECDHE_RSA_WITH_3DES_EDE_CBC_SHA, "ECDHE-RSA-DES-CBC3-SHA", 112, "MEDIUM KECDHE KEECDH ECDHE EECDH ARSA 3DES SHA SHA1 TLSV1 TLSV1.0", true},
+	{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA, "DES-CBC3-SHA", 112, "MEDIUM KRSA RSA ARSA 3DES SHA SHA1 SSLV3", true},
 }
 
 // CipherName is OpenSSL's name of a cipher suite, with its strength in bits.
@@ -48,57 +51,120 @@ func CipherName(id uint16) (name string, bits int) {
 	return tls.CipherSuiteName(id), 0
 }
 
-// Ciphers returns the suites of TLS 1.2 and older that a grade holds without
-// those that the lists exclude, each in OpenSSL's notation
-// (smtpd_tls_ciphers, smtpd_tls_exclude_ciphers). The suites of TLS 1.3 cannot
-// be chosen in crypto/tls.
+// Grades are the cipher lists of the grades, in OpenSSL's notation. Empty ones
+// are the defaults of Postfix.
+type Grades struct {
+	High, Medium string
+}
+
+// Params names the parameters.
+func (g *Grades) Params(s *param.Set) {
+	s.Str(&g.High, "tls_high_cipherlist", defaultHigh, param.MinLen(1))
+	s.Str(&g.Medium, "tls_medium_cipherlist", defaultMedium, param.MinLen(1))
+}
+
+const (
+	defaultHigh   = "aNULL:-aNULL:HIGH:!SEED:!IDEA:!3DES:!RC2:!RC4:!RC5:!kDH:!kECDH:!aDSS:!MD5:@STRENGTH"
+	defaultMedium = "aNULL:-aNULL:HIGH:MEDIUM:!SEED:!IDEA:!3DES:!RC2:!RC4:!RC5:!kDH:!kECDH:!aDSS:!MD5:+RC4:@STRENGTH"
+)
+
+// Ciphers returns the suites of the grades as Postfix defines them.
 func Ciphers(grade string, exclude ...string) ([]uint16, error) {
+	return new(Grades).Ciphers(grade, exclude...)
+}
+
+// Ciphers returns the suites of TLS 1.2 and older that a grade holds without
+// those that the lists exclude (smtpd_tls_ciphers, smtpd_tls_exclude_ciphers).
+// The suites of TLS 1.3 cannot be chosen in crypto/tls, and which of several
+// common ones is taken is its own decision.
+func (g *Grades) Ciphers(grade string, exclude ...string) ([]uint16, error) {
+	list := g.Medium
 	switch strings.ToLower(grade) {
-	case "high", "medium", "low", "export":
-		// Since Postfix 3.8 the two last ones are "medium"; what "medium" has
-		// over "high" is not in crypto/tls.
+	case "high":
+		if list = g.High; list == "" {
+			list = defaultHigh
+		}
+	case "medium", "low", "export":
+		// Since Postfix 3.8 the two last ones are "medium".
+		if list == "" {
+			list = defaultMedium
+		}
 	case "null":
 		return nil, fmt.Errorf("TLS cipher grade %q: ciphers without encryption are not supported", grade)
 	default:
 		return nil, fmt.Errorf("invalid TLS cipher grade %q", grade)
 	}
-	var out []string
-	for _, list := range exclude {
-		out = append(out, strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(", \t\r\n:", r) })...)
-	}
-	var ids []uint16
-	for i := range suites {
-		s := &suites[i]
-		if s.keywords != "" && !s.deprecate && !s.excluded(out) {
-			ids = append(ids, s.id)
+	for _, e := range exclude {
+		for _, word := range cipherWords(e) {
+			list += ":!" + word
 		}
 	}
+	ids := cipherList(list)
 	if len(ids) == 0 {
-		return nil, fmt.Errorf("TLS cipher grade %q: no cipher is left", grade)
+		return nil, fmt.Errorf("TLS cipher grade %q: no cipher is left of %q", grade, list)
 	}
 	return ids, nil
 }
 
-// excluded says whether one of the words matches: a name, a keyword, or
-// several joined by "+".
-func (s *suite) excluded(words []string) bool {
-	for _, w := range words {
-		all := true
-		for part := range strings.SplitSeq(strings.ToUpper(w), "+") {
-			all = all && (part == s.name || s.has(part))
-		}
-		if all {
-			return true
-		}
-	}
-	return false
+func cipherWords(list string) []string {
+	return strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(":;, \t\r\n", r) })
 }
 
-func (s *suite) has(keyword string) bool {
-	for k := range strings.FieldsSeq(s.keywords) {
-		if k == keyword {
-			return true
+// cipherList evaluates a list in OpenSSL's notation, of which the order is of
+// no consequence here: words add suites, "-" takes them out, "!" for good.
+func cipherList(list string) []uint16 {
+	in, out := map[uint16]bool{}, map[uint16]bool{}
+	for _, word := range cipherWords(list) {
+		op := word[0]
+		name := strings.ToUpper(strings.TrimLeft(word, "+-!"))
+		for i := range suites {
+			s := &suites[i]
+			if s.keywords == "" || !s.matches(name) {
+				continue
+			}
+			switch op {
+			case '!':
+				out[s.id] = true
+			case '-':
+				delete(in, s.id)
+			case '+', '@':
+			default:
+				in[s.id] = true
+			}
 		}
 	}
-	return keyword == "ALL"
+	var ids []uint16
+	for i := range suites {
+		if id := suites[i].id; in[id] && !out[id] {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
+// matches says whether a name, a keyword, or several joined by "+" stand for
+// the suite.
+func (s *suite) matches(word string) bool {
+	if word == s.name {
+		return true
+	}
+	for part := range strings.SplitSeq(word, "+") {
+		if part != s.name && !s.has(part) {
+			return false
+		}
+	}
+	return true
+}
+
+// has says whether a keyword, in capitals, stands for the suite. Postfix's
+// Debian build has no 3DES: it must be named.
+func (s *suite) has(keyword string) bool {
+	if s.deprecate && keyword != "3DES" && keyword != "DEFAULT" {
+		return false
+	}
+	switch keyword {
+	case "ALL", "DEFAULT":
+		return !s.deprecate
+	}
+	return slices.Contains(strings.Fields(s.keywords), keyword)
 }

@@ -30,8 +30,18 @@ type ServerParams struct {
 	StartTimeout         time.Duration
 	EnableRPK            bool
 	SNIMaps              string
+	CacheTimeout         time.Duration // of session tickets; 0: there are none
+	ManagerService       string        // the service that has their keys
 
-	unused struct{ dh1024, dh512 string } // the server says at start that they have no effect
+	Grades  Grades
+	Curves  Curves
+	Options string // tls_ssl_options
+
+	unused struct { // the server says at start that they have no effect
+		dh1024, dh512, ffdhe string
+		preempt              bool // it is always so
+		alwaysIDs            bool // sessions are in tickets
+	}
 }
 
 // Params names the parameters.
@@ -67,6 +77,14 @@ func (p *ServerParams) Params(s *param.Set) {
 	s.Time(&p.StartTimeout, "smtpd_starttls_timeout", "${stress?{10}:{300}}s", param.Min(1))
 	s.Bool(&p.EnableRPK, "smtpd_tls_enable_rpk", false)
 	s.Str(&p.SNIMaps, "tls_server_sni_maps", "")
+	s.Time(&p.CacheTimeout, "smtpd_tls_session_cache_timeout", "3600s", param.Min(0))
+	s.Str(&p.ManagerService, "tlsmgr_service_name", "tlsmgr", param.MinLen(1))
+	p.Grades.Params(s)
+	p.Curves.Params(s)
+	s.Str(&p.Options, "tls_ssl_options", "")
+	s.Str(&p.unused.ffdhe, "tls_ffdhe_auto_groups", "")
+	s.Bool(&p.unused.preempt, "tls_preempt_cipherlist", false)
+	s.Bool(&p.unused.alwaysIDs, "smtpd_tls_always_issue_session_ids", true)
 	s.Str(&p.unused.dh1024, "smtpd_tls_dh1024_param_file", "")
 	s.Str(&p.unused.dh512, "smtpd_tls_dh512_param_file", "")
 }

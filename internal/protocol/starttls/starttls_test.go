@@ -12,6 +12,7 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -73,6 +74,41 @@ func TestCiphers(t *testing.T) {
 	}
 }
 
+// Lists mean what they mean to OpenSSL, as far as the suites go that both have.
+func TestCipherListAsOpenSSL(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("required: openssl")
+		}
+		t.Skip("no openssl")
+	}
+	for _, list := range []string{defaultHigh, defaultMedium, "ALL", "DEFAULT", "HIGH:!aNULL", "HIGH:!aNULL:!MD5", "ECDHE+AESGCM:ECDHE+CHACHA20",
+		"kRSA", "RSA", "aRSA", "ECDSA", "AES128", "AES256:-SHA1", "HIGH:!SHA1", "HIGH:!SHA256:!SHA384", "EECDH+AES128:RSA+AES128", "TLSv1.2", "TLSv1", "TLSv1.0", "SSLv3",
+		"ECDHE-RSA-AES128-GCM-SHA256:AES128-SHA", "ALL:!kRSA:!CHACHA20", "HIGH:-AES256:+AES128", "CHACHA20:@STRENGTH", "aECDSA+AESGCM,AES256-SHA", "nonsense:AESGCM",
+		"EECDH+AESGCM:EDH+AESGCM:AES256+EECDH:AES256+EDH", "HIGH:@SECLEVEL=1:!kEECDH"} {
+		out, err := exec.Command("openssl", "ciphers", list).Output()
+		if err != nil {
+			t.Errorf("%s: openssl: %v", list, err)
+			continue
+		}
+		theirs := map[string]bool{}
+		for name := range strings.SplitSeq(strings.TrimSpace(string(out)), ":") {
+			theirs[name] = true
+		}
+		ours := map[string]bool{}
+		for _, id := range cipherList(list) {
+			name, _ := CipherName(id)
+			ours[name] = true
+		}
+		for i := range suites {
+			s := &suites[i]
+			if s.keywords != "" && !s.deprecate && ours[s.name] != theirs[s.name] {
+				t.Errorf("%s: %s: ours %v, OpenSSL %v", list, s.name, ours[s.name], theirs[s.name])
+			}
+		}
+	}
+}
+
 // writeCert puts a chain file with a fresh key into dir.
 func writeCert(t *testing.T, path, name string) {
 	t.Helper()
@@ -121,11 +157,12 @@ func TestServer(t *testing.T) {
 	writeCert(t, path, "one.example")
 	log, lines := maillog.Record()
 	p := ServerParams{chainFiles: path, SecurityLevel: "may", Ciphers: "medium", FingerprintDigest: "sha256", LogLevel: "1"}
-	s, err := p.Open(log)
+	s, err := p.Open(Around{Log: log})
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.CheckEvery = 0
+	s.certs.every = 0
+	defer s.Close()
 	name, sess := shake(t, s)
 	if name != "one.example" || sess == nil || sess.Protocol != "TLSv1.3" {
 		t.Errorf("got certificate %s, session %+v", name, sess)
@@ -160,18 +197,16 @@ func TestServerRefusals(t *testing.T) {
 		p    ServerParams
 	}{
 		{"no certificate", ServerParams{SecurityLevel: "encrypt"}},
-		{"missing file", ServerParams{SecurityLevel: "may", chainFiles: "/nonexistent/chain.pem", Ciphers: "high", FingerprintDigest: "md5"}},
-		{"SNI maps", ServerParams{SecurityLevel: "may", SNIMaps: "hash:/x"}},
 		{"raw keys", ServerParams{SecurityLevel: "may", EnableRPK: true}},
 		{"digest", ServerParams{SecurityLevel: "may", chainFiles: "/x", Ciphers: "high", FingerprintDigest: "crc32"}},
 	}
 	for _, tt := range tests {
-		if _, err := tt.p.Open(log); err == nil {
+		if _, err := tt.p.Open(Around{Log: log}); err == nil {
 			t.Errorf("%s: no error", tt.name)
 		}
 	}
 	p := ServerParams{SecurityLevel: "may"}
-	if s, err := p.Open(log); s != nil || err != nil {
+	if s, err := p.Open(Around{Log: log}); s != nil || err != nil {
 		t.Errorf("may without a certificate: %v, %v", s, err)
 	}
 }

@@ -23,7 +23,10 @@ type Summary struct {
 	KeyCurve        string // "P-256" with ECDHE
 	ServerSignature string // "RSA-PSS", "ECDSA"
 	ServerSigDetail string // "2048 bits", "prime256v1"
-	ServerDigest    string // "SHA256"
+	ServerDigest    string // "SHA256"; "" in a session that is resumed
+	ClientSignature string // of the client's certificate; "" without one
+	ClientSigDetail string
+	ClientDigest    string
 }
 
 // Summarize describes the session cs. key is the server's public key, nil
@@ -31,6 +34,9 @@ type Summary struct {
 func Summarize(cs *tls.ConnectionState, key crypto.PublicKey) Summary {
 	s := Summary{Protocol: VersionName(cs.Version), Resumed: cs.DidResume}
 	s.Cipher, s.Bits = CipherName(cs.CipherSuite)
+	if cs.Version != tls.VersionTLS13 {
+		return s // Postfix: the cipher's name says the rest
+	}
 	switch cs.CurveID {
 	case 0:
 	case tls.X25519:
@@ -42,27 +48,45 @@ func Summarize(cs *tls.ConnectionState, key crypto.PublicKey) Summary {
 	default:
 		s.KeyExchange = cs.CurveID.String()
 	}
-	// The scheme of a signature is not told by crypto/tls; with TLS 1.3 the
-	// key leaves no choice but the digest, which is the one that goes with it.
-	if cs.Version == tls.VersionTLS13 && !cs.DidResume {
-		s.signature(key)
+	s.ServerSignature, s.ServerSigDetail, s.ServerDigest = signature(key)
+	if s.Resumed {
+		s.ServerDigest = ""
 	}
 	return s
 }
 
-func (s *Summary) signature(key crypto.PublicKey) {
+// client adds what the signature of a client with a key was.
+func (s *Summary) client(key crypto.PublicKey) {
+	if s.Protocol != VersionName(tls.VersionTLS13) {
+		return
+	}
+	s.ClientSignature, s.ClientSigDetail, s.ClientDigest = signature(key)
+	if s.Resumed {
+		s.ClientDigest = ""
+	}
+}
+
+// signature is the scheme that a key makes signatures with. crypto/tls does not
+// tell the scheme; with TLS 1.3 the key leaves no choice but the digest, which
+// is the one that goes with it.
+func signature(key crypto.PublicKey) (name, detail, digest string) {
 	switch k := key.(type) {
 	case *rsa.PublicKey:
-		s.ServerSignature = "RSA-PSS"
-		s.ServerSigDetail = fmt.Sprintf("%d bits", k.Size()*8)
-		s.ServerDigest = "SHA256"
+		return "RSA-PSS", fmt.Sprintf("%d bits", k.Size()*8), "SHA256"
 	case *ecdsa.PublicKey:
-		s.ServerSignature = "ECDSA"
-		s.ServerSigDetail = map[int]string{256: "prime256v1", 384: "secp384r1", 521: "secp521r1"}[k.Curve.Params().BitSize]
-		s.ServerDigest = map[int]string{256: "SHA256", 384: "SHA384", 521: "SHA512"}[k.Curve.Params().BitSize]
+		switch k.Curve.Params().BitSize {
+		case 256:
+			return "ECDSA", "prime256v1", "SHA256"
+		case 384:
+			return "ECDSA", "secp384r1", "SHA384"
+		case 521:
+			return "ECDSA", "secp521r1", "SHA512"
+		}
+		return "ECDSA", "", ""
 	case ed25519.PublicKey:
-		s.ServerSignature = "Ed25519"
+		return "Ed25519", "", ""
 	}
+	return "", "", ""
 }
 
 // String is the text after "TLS connection established from …: " in the log.
@@ -74,19 +98,34 @@ func (s *Summary) String() string {
 	return text
 }
 
-// Details is the part of the text about key exchange and signature.
+// Details is the part of the text about key exchange and signatures.
 func (s *Summary) Details() string {
+	return strings.TrimSpace(s.ServerDetails() + " " + s.ClientDetails())
+}
+
+// ServerDetails is the part about key exchange and the server's signature.
+func (s *Summary) ServerDetails() string {
 	var parts []string
 	if s.KeyExchange != "" {
 		parts = append(parts, "key-exchange "+detail(s.KeyExchange, s.KeyCurve))
 	}
-	if s.ServerSignature != "" {
-		parts = append(parts, "server-signature "+detail(s.ServerSignature, s.ServerSigDetail))
-		if s.ServerDigest != "" {
-			parts = append(parts, "server-digest "+s.ServerDigest)
-		}
+	return strings.Join(append(parts, signed("server", s.ServerSignature, s.ServerSigDetail, s.ServerDigest)...), " ")
+}
+
+// ClientDetails is the part about the client's signature, "" without one.
+func (s *Summary) ClientDetails() string {
+	return strings.Join(signed("client", s.ClientSignature, s.ClientSigDetail, s.ClientDigest), " ")
+}
+
+func signed(who, name, more, digest string) []string {
+	if name == "" {
+		return nil
 	}
-	return strings.Join(parts, " ")
+	parts := []string{who + "-signature " + detail(name, more)}
+	if digest != "" {
+		parts = append(parts, who+"-digest "+digest)
+	}
+	return parts
 }
 
 func detail(name, more string) string {

@@ -81,12 +81,15 @@ func (s *session) receivedTLS(w *record.Writer) {
 		return
 	}
 	t := s.tls
-	first := fmt.Sprintf("\t(using %s with cipher %s (%d/%d bits)", t.Protocol, t.Cipher, t.Bits, t.Bits)
-	if d := t.Details(); d != "" {
-		w.PutString(record.Norm, first)
-		w.PutString(record.Norm, "\t "+d+")")
-	} else {
-		w.PutString(record.Norm, first+")")
+	lines := []string{fmt.Sprintf("(using %s with cipher %s (%d/%d bits)", t.Protocol, t.Cipher, t.Bits, t.Bits)}
+	for _, d := range []string{t.ServerDetails(), t.ClientDetails()} {
+		if d != "" {
+			lines = append(lines, " "+d)
+		}
+	}
+	lines[len(lines)-1] += ")"
+	for _, l := range lines {
+		w.PutString(record.Norm, "\t"+l)
 	}
 	switch {
 	case t.Peer != nil && t.Trusted:

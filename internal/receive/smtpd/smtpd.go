@@ -30,6 +30,7 @@ import (
 	"postern/internal/ipc/endpoint"
 	"postern/internal/ipc/flush"
 	"postern/internal/ipc/rewrite"
+	"postern/internal/ipc/tlsmgr"
 	"postern/internal/ipc/verify"
 	"postern/internal/mail/addrclass"
 	"postern/internal/mail/address"
@@ -325,11 +326,20 @@ func (s *Server) filterDNS(e *service.Env) (dns.Resolver, error) {
 	return &dns.Filter{Resolver: s.names.DNS, Maps: maps, Log: s.log}, nil
 }
 
-func (s *Server) openTLS(*service.Env) (err error) {
+func (s *Server) openTLS(e *service.Env) (err error) {
 	if s.standAlone {
 		return nil
 	}
-	s.tls, err = s.normal.TLS.Open(s.log)
+	a := starttls.Around{Log: s.log, Lost: e.Tables.Stale,
+		Tickets: tlsmgr.NewClient("", s.normal.TLS.ManagerService).TicketKeys}
+	if maps := s.normal.TLS.SNIMaps; maps != "" {
+		m, err := e.Tables.Maps("tls_server_sni_maps", maps, table.FoldKey|table.ValueIsFile)
+		if err != nil {
+			return err
+		}
+		a.SNI = m.Lookup
+	}
+	s.tls, err = s.normal.TLS.Open(a)
 	return err
 }
 

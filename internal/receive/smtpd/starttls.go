@@ -18,6 +18,8 @@ func (s *session) starttls(arg string) outcome {
 		return say(ok(554, "5.5.1", "Error: TLS already active"))
 	case s.tx != nil:
 		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
+	case !s.Server.tls.Available():
+		return say(ok(454, "4.7.0", "TLS not available due to local problem"))
 	}
 	if s.limitsApply(s.conf.ClientNewTLSRate) {
 		c, err := s.counter.Tell(s.ctx, anvil.NewTLSStat, s.name, s.clientKey())

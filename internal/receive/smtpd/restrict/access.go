@@ -38,14 +38,25 @@ func checkSASLAccess(v *eval, it *item) Verdict {
 	return v.keyAccess(it, v.s.SASLUsername, v.s.SASLUsername, aboutSASL)
 }
 
+// What check_ccert_access looks for, in the words of its search_order.
+const (
+	certKey   = "cert_fingerprint"
+	pubkeyKey = "pubkey_fingerprint"
+)
+
 // checkCcertAccess looks for the fingerprints of a client's certificate and of
 // its public key.
 func checkCcertAccess(v *eval, it *item) Verdict {
 	if v.s.TLS == nil || v.s.TLS.Peer == nil {
 		return Verdict{}
 	}
-	for _, print := range [...]string{v.s.TLS.CertFingerprint, v.s.TLS.KeyFingerprint} {
-		if w, found := v.try(it, print, true, print, aboutCert); found {
+	prints := map[string]string{certKey: v.s.TLS.CertFingerprint, pubkeyKey: v.s.TLS.KeyFingerprint}
+	order := it.order
+	if order == nil {
+		order = []string{certKey, pubkeyKey}
+	}
+	for _, name := range order {
+		if w, found := v.try(it, prints[name], true, v.s.TLS.PeerCN, aboutCert); found {
 			return w
 		}
 	}

@@ -36,6 +36,7 @@ type item struct {
 	name  string // as it is written
 	arg   string
 	tab   table.Table // argument of a check_*_access
+	order []string    // search_order of check_ccert_access
 	class *list       // a restriction class
 	rbl   *rblSite    // argument of a DNS list check
 	pol   *policyItem // argument of check_policy_service
@@ -148,6 +149,11 @@ func (e *Engine) argument(it *item) (err error) {
 		spec := it.arg
 		if text, braced, err := param.Unbrace(spec); err == nil && braced {
 			spec = text
+			if it.def.name == "check_ccert_access" {
+				if spec, it.order, err = certOrder(text); err != nil {
+					return err
+				}
+			}
 		}
 		if !strings.Contains(spec, ":") {
 			it.bad = fmt.Sprintf("restriction %s: bad argument %q: need maptype:mapname", it.def.name, spec)
@@ -164,6 +170,28 @@ func (e *Engine) argument(it *item) (err error) {
 		return fmt.Errorf("restriction %s: %w", it.def.name, err)
 	}
 	return nil
+}
+
+// certOrder reads "type:table, { search_order = cert_fingerprint, … }".
+func certOrder(text string) (spec string, order []string, err error) {
+	words := param.Split(text)
+	if len(words) == 0 {
+		return text, nil, nil
+	}
+	for _, w := range words[1:] {
+		option, braced, err := param.Unbrace(w)
+		name, value, ok := strings.Cut(option, "=")
+		if err != nil || !braced || !ok || strings.TrimSpace(name) != "search_order" {
+			return "", nil, fmt.Errorf("check_ccert_access: unknown option %q: specify \"{ search_order = … }\"", w)
+		}
+		for _, key := range param.Split(value) {
+			if key != certKey && key != pubkeyKey {
+				return "", nil, fmt.Errorf("check_ccert_access: search_order: unknown key %q: specify %s or %s", key, certKey, pubkeyKey)
+			}
+			order = append(order, key)
+		}
+	}
+	return words[0], order, nil
 }
 
 // class parses a restriction class for lists about one thing.
