@@ -12,6 +12,7 @@ import (
 	"postern/internal/table/inline"
 	"postern/internal/table/ldap"
 	"postern/internal/table/lmdb"
+	"postern/internal/table/memcache"
 	"postern/internal/table/network"
 	"postern/internal/table/pattern"
 	"postern/internal/table/sql/mysql"
@@ -31,6 +32,7 @@ func tables() []table.Type {
 			inline.Type(),
 			ldap.Type(),
 			lmdb.Type(),
+			memcache.Type(),
 			mysql.Type(),
 			pgsql.Type(),
 			sqlite.Type(),

@@ -50,6 +50,7 @@ type Pool[C io.Closer] struct {
 	slots chan struct{}
 	mu    sync.Mutex
 	hosts []*host[C]
+	timer *time.Timer // closes idle connections when nobody comes
 }
 
 type host[C io.Closer] struct {
@@ -189,6 +190,22 @@ func (p *Pool[C]) keep(h *host[C], c C) {
 	h.until = time.Time{}
 	h.idle = append(h.idle, kept[C]{c, p.Now()})
 	p.expire()
+	if p.timer == nil {
+		p.timer = time.AfterFunc(p.Idle, p.clean)
+	}
+}
+
+// clean closes idle connections, and comes again while there are others.
+func (p *Pool[C]) clean() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.expire()
+	p.timer = nil
+	for _, h := range p.hosts {
+		if len(h.idle) > 0 && p.timer == nil {
+			p.timer = time.AfterFunc(max(p.Idle/2, time.Second), p.clean)
+		}
+	}
 }
 
 // leave leaves a host alone for a while.
