@@ -39,16 +39,14 @@ func (p *pair) compare(typeName, name string, keys []string, spec func(dir strin
 	got, gotStatus := ask(p.ours, keys)
 	want, wantStatus := ask(p.postfix, keys)
 	p.compared += len(keys)
-	if got == want && gotStatus == wantStatus {
+	// The words of warnings differ; how many there are does not.
+	if answer(got) == answer(want) && gotStatus == wantStatus && strings.Count(got, "warning:") == strings.Count(want, "warning:") &&
+		!strings.Contains(got+want, "fatal:") {
 		return
 	}
 	if len(keys) == 1 {
-		// The words of an error differ; that there is one does not.
+		// So with errors.
 		if gotStatus == 1 && wantStatus == 1 && strings.Contains(got, "fatal:") && strings.Contains(want, "fatal:") {
-			return
-		}
-		// So do those of a warning.
-		if answer(got) == answer(want) && gotStatus == wantStatus && strings.Contains(got, "warning:") == strings.Contains(want, "warning:") {
 			return
 		}
 		p.failed[name]++
