@@ -13,6 +13,7 @@ import (
 	"postern/internal/table/ldap"
 	"postern/internal/table/lmdb"
 	"postern/internal/table/memcache"
+	"postern/internal/table/mongodb"
 	"postern/internal/table/network"
 	"postern/internal/table/pattern"
 	"postern/internal/table/sql/mysql"
@@ -41,6 +42,7 @@ func tables() []table.Type {
 		},
 		bdb.Types(),
 		combine.Types(),
+		mongodb.Types(),
 		network.Types(),
 		pattern.Types(),
 		system.Types(),
