@@ -249,18 +249,14 @@ func (d *Draft) ReadAt(b []byte, off int64) (int, error) {
 }
 
 // Commit makes the message complete and brings it to stable storage: by the
-// journal where it is small enough to be in the buffer whole, else by its own
-// file. After an error the message does not exist for anybody; the caller
+// journal where it is small enough, else by its own file. After an error the message does not exist for anybody; the caller
 // cancels it and must not try again: a failed sync may have lost what it could
 // not write.
 func (d *Draft) Commit() error {
 	if d.buf == nil {
 		return d.error("commit", errClosed)
 	}
-	var whole []byte
-	if d.base == 0 {
-		whole = d.buf[:d.n] // Flush leaves it there
-	}
+	inBuffer := d.base == 0 // Flush leaves it there
 	if err := d.Flush(); err != nil {
 		return err
 	}
@@ -273,7 +269,7 @@ func (d *Draft) Commit() error {
 	}
 	err := d.complete()
 	if err == nil {
-		err = d.secure(whole)
+		err = d.secure(inBuffer)
 	}
 	if err != nil {
 		d.err = err
@@ -303,13 +299,13 @@ func (d *Draft) complete() error {
 	return nil
 }
 
-// secure brings the message to stable storage; whole is nil when it is not at
-// hand in one piece.
-func (d *Draft) secure(whole []byte) error {
+// secure brings the message to stable storage. inBuffer says that the buffer
+// holds it whole.
+func (d *Draft) secure(inBuffer bool) error {
 	err := d.s.fails(OpSync, d.q, d.id)
-	if err == nil && whole != nil && d.s.journaled(d.q) {
+	if err == nil && d.size <= journalMax && d.s.journaled(d.q) {
 		d.entered = true
-		err = d.s.enter(d.q, d.id, whole)
+		err = d.enter(inBuffer)
 		if err == nil {
 			return nil
 		}
@@ -330,6 +326,23 @@ func (d *Draft) secure(whole []byte) error {
 		return d.error("sync", err)
 	}
 	return nil
+}
+
+// wholeBuffers holds messages on their way to the journal that are larger than
+// a draft's buffer.
+var wholeBuffers = sync.Pool{New: func() any { return new([journalMax]byte) }}
+
+// enter writes the message to the journal.
+func (d *Draft) enter(inBuffer bool) error {
+	if inBuffer {
+		return d.s.enter(d.q, d.id, d.buf[:d.size])
+	}
+	whole := wholeBuffers.Get().(*[journalMax]byte)
+	defer wholeBuffers.Put(whole)
+	if _, err := preadFull(d.fd, whole[:d.size], 0); err != nil {
+		return d.error("read", err)
+	}
+	return d.s.enter(d.q, d.id, whole[:d.size])
 }
 
 // Cancel removes the message's file. After a successful Commit, and when

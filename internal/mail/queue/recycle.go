@@ -77,7 +77,7 @@ func makeSpare(dir int, path string) error {
 
 // spareSize is up to which size a file keeps what is in it: to free the blocks
 // and to take them again costs more than to write over them.
-const spareSize = draftBuffer
+const spareSize = journalMax
 
 // empty makes the file incomplete, and empty if it is large, and returns its
 // inode. The lock is gone when it returns: whoever uses the file next must not

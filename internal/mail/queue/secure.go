@@ -30,6 +30,10 @@ const (
 	inHold     = 'H'
 )
 
+// journalMax is the size of the largest message that goes by the journal: it is
+// written twice, and with large ones the disk has enough to do with each.
+const journalMax = 128 << 10
+
 // journaled says whether messages of the queue go by the journal.
 func (s *Store) journaled(q Name) bool { return s.journal != nil && (q == Incoming || q == Hold) }
 

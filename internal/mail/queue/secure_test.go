@@ -236,10 +236,26 @@ func TestSettle(t *testing.T) {
 	}
 }
 
+// A message that is larger than the buffer of its draft is restored, too.
+func TestRecoverMedium(t *testing.T) {
+	text := strings.Repeat("0123456789abcde\n", journalMax/16)
+	s := journaledStore(t)
+	id := commitOne(t, s, text)
+	os.Remove(filepath.Join(s.Dir(), s.Path(Incoming, id)))
+	powerCut(t, s)
+	again := reopen(t, s.Dir())
+	if err := again.Recover(func(string, ...any) {}); err != nil {
+		t.Fatal(err)
+	}
+	if got := contents(t, again, Incoming); len(got) != 1 || got[0] != text {
+		t.Errorf("%d messages were restored, want the one of %d octets", len(got), len(text))
+	}
+}
+
 // Large messages, and those for which there is no journal, are synced by
 // themselves.
 func TestWithoutJournal(t *testing.T) {
-	large := strings.Repeat("x", draftBuffer+1)
+	large := strings.Repeat("x", journalMax+1)
 	s := journaledStore(t)
 	commitOne(t, s, large)
 	if _, err := os.Stat(s.journalPath()); !errors.Is(err, fs.ErrNotExist) {

@@ -37,7 +37,7 @@ const (
 	// its own file.
 	maxBatch = 8 << 20
 	// keepBuffer is how large a buffer may be that is kept for later.
-	keepBuffer = 1 << 20
+	keepBuffer = 4 << 20
 )
 
 // ErrFull says that so many messages wait that this one is better brought to
