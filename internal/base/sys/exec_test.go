@@ -128,7 +128,7 @@ func TestAs(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		for _, line := range []string{"Uid:\t12345\t12345\t12345\t12345\n", "Gid:\t23456\t23456\t23456\t23456\n", "Groups:\t23456 34567", "CapEff:\t0000000000000000\n", "CapPrm:\t0000000000000000\n"} {
+		for _, line := range []string{"Uid:\t0\t12345\t0\t12345\n", "Gid:\t0\t23456\t0\t23456\n", "Groups:\t23456 34567", "CapEff:\t0000000000000000\n"} {
 			if !strings.Contains(string(status), line) {
 				t.Errorf("%q not in\n%s", line, status)
 			}

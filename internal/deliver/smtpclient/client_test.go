@@ -234,7 +234,7 @@ C: QUIT`,
 	},
 	{
 		name: "reply filter", to: "b@b.example",
-		config: "smtp_reply_filter = inline:{{550 5.1.1 no = 450 4.1.1 maybe}}",
+		config: "smtp_reply_filter = regexp:{{/^550 5.1.1 no/ 450 4.1.1 maybe}}",
 		script: hello + `
 C: *
 C: *

@@ -177,7 +177,7 @@ end
 		{"soft line breaks", "", "Content-Transfer-Encoding: 8bit\n\n" + strings.Repeat("ä", 30) + "\n",
 			"Content-Transfer-Encoding: quoted-printable\n\n" + strings.Repeat("=C3=A4", 12) + "=C3=\n" + strings.Repeat("=A4=C3", 12) + "=A4=\n" +
 				strings.Repeat("=C3=A4", 5) + "\n", nil, func(r *delivery.Request) { r.Encoding = "8bit" }},
-		{"checks", "smtp_header_checks = inline:{{Subject: x = REPLACE Subject: y}, {A: b = IGNORE}, {C: d = PREPEND P: q}}\nsmtp_body_checks = inline:{{secret = STRIP why}}",
+		{"checks", "smtp_header_checks = regexp:{{/^Subject: x/ REPLACE Subject: y}, {/^A: b/ IGNORE}, {/^C: d/ PREPEND P: q}}\nsmtp_body_checks = inline:{{secret = STRIP why}}",
 			"Subject: x\nA: b\nC: d\n\nsecret\nopen\n", "Subject: y\nP: q\nC: d\n\nopen\n",
 			[]string{"ID: replace: header Subject: x: Subject: y", "ID: prepend: header C: d: P: q", "ID: strip: body secret: why"}, nil},
 	}

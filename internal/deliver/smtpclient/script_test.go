@@ -18,6 +18,7 @@ import (
 	"postern/internal/service"
 	"postern/internal/table"
 	"postern/internal/table/inline"
+	"postern/internal/table/pattern"
 	"postern/internal/table/static"
 )
 
@@ -139,7 +140,7 @@ func (s *server) messages() []string {
 	return append([]string(nil), s.mail...)
 }
 
-var types = []table.Type{inline.Type(), static.Type()}
+var types = append([]table.Type{inline.Type(), static.Type()}, pattern.Types()...)
 
 // start makes a client in an instance.
 func start(t *testing.T, p Protocol, config string) (*Client, *agenttest.Instance) {

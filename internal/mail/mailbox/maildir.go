@@ -22,8 +22,6 @@ type Namer struct {
 	host string
 	pid  int
 	next atomic.Uint64
-
-	threads sys.Threads // with the credentials of the recipients
 }
 
 // NewNamer returns a namer for this process on the machine called host.
@@ -61,7 +59,7 @@ func (n *Namer) Deliver(dir *Dir, c *Copy, content Content) error {
 	if d.def == "" {
 		d.def = "5.2.0"
 	}
-	return n.threads.As(dir.Owner, func() error { return d.deliver(c, content, dir.Limit) })
+	return sys.As(dir.Owner, func() error { return d.deliver(c, content, dir.Limit) })
 }
 
 // maildir is one delivery.

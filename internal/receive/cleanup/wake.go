@@ -6,6 +6,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"postern/internal/ipc/trigger"
 )
 
@@ -16,7 +18,7 @@ type waker struct {
 	limit time.Duration // for connecting, trigger_timeout
 
 	mu     sync.Mutex
-	conn   net.Conn
+	conn   *net.UnixConn
 	buf    []byte
 	missed bool // a message was not told
 }
@@ -54,13 +56,31 @@ func (w *waker) send() bool {
 		if err != nil {
 			return false
 		}
-		w.conn = c
+		w.conn = c.(*net.UnixConn)
+	}
+	n := w.sendNow()
+	if n == len(w.buf) {
+		return true
 	}
 	w.conn.SetWriteDeadline(time.Now().Add(patience))
-	if _, err := w.conn.Write(w.buf); err != nil {
+	if _, err := w.conn.Write(w.buf[n:]); err != nil {
 		w.conn.Close()
 		w.conn = nil
 		return false
 	}
 	return true
+}
+
+// sendNow writes what can be written of buf without waiting, and returns how
+// much that was: a deadline would wake this process once more for nothing.
+func (w *waker) sendNow() (n int) {
+	raw, err := w.conn.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	raw.Write(func(fd uintptr) bool {
+		n, _ = unix.Write(int(fd), w.buf)
+		return true
+	})
+	return max(n, 0)
 }
