@@ -13,6 +13,7 @@ import (
 	"postern/internal/ipc/bounce"
 	"postern/internal/ipc/delivery"
 	"postern/internal/ipc/endpoint"
+	"postern/internal/mail/address"
 	"postern/internal/mail/dsn"
 	"postern/internal/mail/queue"
 	"postern/internal/mail/record"
@@ -245,6 +246,10 @@ func (m *manager) job(e *schedule.Entry) job {
 		if !ascii(rcpt.Address) {
 			j.req.SendOpts |= delivery.SendUTF8Recipient
 		}
+	}
+	if env.Verp != "" && env.Sender != "" {
+		rcpt := j.req.Recipients[0]
+		j.req.Sender = address.Verp(env.Sender, rcpt.OrigAddr, rcpt.Address, env.Verp)
 	}
 	return j
 }

@@ -50,10 +50,12 @@ func (m *manager) routes(ctx context.Context, msg *message) []schedule.Target {
 		}
 		return compareAddresses(a.rcpt.Address, b.rcpt.Address)
 	})
+	// With VERP every recipient has a sender of its own.
+	apart := msg.env.Verp != ""
 	var targets []schedule.Target
 	for _, r := range all {
 		n := len(targets) - 1
-		if n < 0 || targets[n].Transport != r.transport || targets[n].Destination != r.destination || targets[n].Nexthop != r.nexthop {
+		if n < 0 || apart || targets[n].Transport != r.transport || targets[n].Destination != r.destination || targets[n].Nexthop != r.nexthop {
 			targets = append(targets, schedule.Target{Transport: r.transport, Nexthop: r.nexthop, Destination: r.destination})
 			n++
 		}

@@ -30,6 +30,22 @@ func Join(local, domain string) string {
 	return local + "@" + domain
 }
 
+// Verp puts a recipient into the sender's address, with two delimiters:
+// "list@origin" becomes "list+user=host@origin". Postfix: the recipient is the
+// one that the message was sent to, before any alias, where that is known.
+func Verp(sender, orig, rcpt, delimiters string) string {
+	if orig != "" {
+		rcpt = orig
+	}
+	local, origin := Split(sender)
+	user, host := Split(rcpt)
+	who := local + delimiters[:1] + user
+	if host != "" {
+		who += delimiters[1:] + host
+	}
+	return Join(who, origin)
+}
+
 // Quote822 returns the external form for header fields, logs and reports (RFC
 // 5322: the local part is a dot-atom or a quoted string). Octets above 127 are
 // taken as they are. A source route before the address, "@a,@b:", stays.

@@ -173,3 +173,17 @@ func FuzzList(f *testing.F) {
 		}
 	})
 }
+
+func TestVerp(t *testing.T) {
+	tests := []struct{ sender, orig, rcpt, delimiters, want string }{
+		{"list@example.com", "", "u@other.example", "+=", "list+u=other.example@example.com"},
+		{"list@example.com", "alias@here.example", "u@other.example", "-_", "list-alias_here.example@example.com"},
+		{"list", "", "u", "+=", "list+u"},
+		{"a@b@c", "", "x@y@z", "+=", "a@b+x@y=z@c"},
+	}
+	for _, tt := range tests {
+		if got := Verp(tt.sender, tt.orig, tt.rcpt, tt.delimiters); got != tt.want {
+			t.Errorf("Verp(%q, %q, %q, %q) = %q, want %q", tt.sender, tt.orig, tt.rcpt, tt.delimiters, got, tt.want)
+		}
+	}
+}

@@ -146,7 +146,7 @@ func (s *Server) reportEach(ctx context.Context, r *bounce.Request) error {
 	err := s.records(sub, func(rec statuslog.Record) error {
 		one := *sub
 		one.only = []statuslog.Record{rec}
-		return s.notifyAll(ctx, &one, verp(r.Message.Sender, rec.Address, r.Message.Verp))
+		return s.notifyAll(ctx, &one, address.Verp(r.Message.Sender, rec.OrigAddr, rec.Address, r.Message.Verp))
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		err = s.notifyAll(ctx, sub, r.Message.Sender)
@@ -155,20 +155,6 @@ func (s *Server) reportEach(ctx context.Context, r *bounce.Request) error {
 		return err
 	}
 	return s.clear(sub, r.Flags)
-}
-
-// verp puts the recipient into the sender: "list+user=host@origin".
-func verp(sender, rcpt, delimiters string) string {
-	local, origin := address.Split(sender)
-	user, host := address.Split(rcpt)
-	who := local + delimiters[:1] + user
-	if host != "" {
-		who += delimiters[1:] + host
-	}
-	if origin == "" {
-		return who
-	}
-	return who + "@" + origin
 }
 
 // send makes one report and hands it to cleanup. A report about nobody is not
