@@ -55,6 +55,7 @@ var (
 		{regexp.MustCompile(`(QID\d+)\.\d{9,11}/`), "$1.TIME/"},
 		{regexp.MustCompile(`(?m)^SBIN/(post\w+): `), "$1: "},
 		{regexp.MustCompile(`size=\d+`), "size=SIZE"},
+		{regexp.MustCompile(`(named_attribute: \w*_port)=\d+`), "$1=PORT"},
 		{regexp.MustCompile(`"arrival_time": \d+, "message_size": \d+`), `"arrival_time": TIME, "message_size": SIZE`},
 		{regexp.MustCompile(`message_size: +\d+ +\d+ ( +\d+ +\d+) +\d+`), "message_size: SIZE OFFSET $1 SIZE"},
 		{regexp.MustCompile(`(QID\d+[*!#]?) +\d+ CTIME`), "$1 SIZE CTIME"},

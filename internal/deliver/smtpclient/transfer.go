@@ -320,7 +320,9 @@ func (t *transaction) rcptCommand(r *target) string {
 	switch {
 	case r.DSNOrigRcpt != "":
 		kind, addr, ok := strings.Cut(r.DSNOrigRcpt, ";")
-		if ok {
+		if ok && strings.EqualFold(kind, "utf-8") {
+			b.WriteString(" ORCPT=" + kind + ";" + smtp.EncodeUxtext(addr))
+		} else if ok {
 			b.WriteString(" ORCPT=" + kind + ";" + smtp.EncodeXtext(addr, ""))
 		} else {
 			b.WriteString(" ORCPT=" + smtp.EncodeXtext(r.DSNOrigRcpt, ""))
@@ -328,7 +330,7 @@ func (t *transaction) rcptCommand(r *target) string {
 	case r.OrigAddr != "":
 		quoted := address.Quote822(r.OrigAddr)
 		if t.s.has(featSMTPUTF8) && !isASCII(quoted) {
-			b.WriteString(" ORCPT=utf-8;" + quoted)
+			b.WriteString(" ORCPT=utf-8;" + smtp.EncodeUxtext(quoted))
 		} else {
 			b.WriteString(" ORCPT=rfc822;" + smtp.EncodeXtext(quoted, ""))
 		}

@@ -1,6 +1,12 @@
 package smtp
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
 
 var errXtext = errors.New("malformed xtext")
 
@@ -62,4 +68,44 @@ func unhex(c byte) int {
 		return int(c-'A') + 10
 	}
 	return -1
+}
+
+// EncodeUxtext encodes an address in UTF-8 for ORCPT (RFC 6533 section 3,
+// utf-8-addr-xtext): what is not printable ASCII, and "+", "=" and the
+// backslash, becomes \x{HEX}. Octets that are not UTF-8 are encoded one by one.
+func EncodeUxtext(s string) string {
+	var b strings.Builder
+	for s != "" {
+		r, n := utf8.DecodeRuneInString(s)
+		if r == utf8.RuneError && n == 1 {
+			r = rune(s[0])
+		}
+		if r > ' ' && r < 127 && r != '+' && r != '=' && r != '\\' {
+			b.WriteByte(byte(r))
+		} else {
+			fmt.Fprintf(&b, `\x{%02X}`, r)
+		}
+		s = s[n:]
+	}
+	return b.String()
+}
+
+// DecodeUxtext is the reverse of EncodeUxtext; octets that should have been
+// encoded are not an error.
+func DecodeUxtext(s string) (string, error) {
+	var b strings.Builder
+	for {
+		before, after, found := strings.Cut(s, `\x{`)
+		b.WriteString(before)
+		if !found {
+			return b.String(), nil
+		}
+		digits, rest, closed := strings.Cut(after, "}")
+		n, err := strconv.ParseUint(digits, 16, 32)
+		if !closed || err != nil || n > utf8.MaxRune {
+			return "", errXtext
+		}
+		b.WriteRune(rune(n))
+		s = rest
+	}
 }

@@ -52,9 +52,6 @@ func (s *session) rcpt(arg string) outcome {
 	if r.orcpt == "" {
 		inner, _, _ := unbracket(path)
 		r.orcpt = "rfc822;" + stripRoute(strings.Trim(inner, " \t"))
-		if !ascii(inner) {
-			r.orcpt = "utf-8;" + stripRoute(strings.Trim(inner, " \t"))
-		}
 	}
 	if len(s.tx.recipients) >= s.conf.RecipientLimit {
 		s.tx.overshoot++
@@ -161,13 +158,18 @@ func (s *session) parseNotify(value string) (int, bool) {
 	return mask, mask&notifyNever == 0 || mask == notifyNever
 }
 
-// parseOrcpt reads "type;xtext" and returns it decoded.
+// parseOrcpt reads "type;xtext" and returns it decoded. RFC 6533: addresses in
+// UTF-8 have a type and an encoding of their own.
 func parseOrcpt(value string) (string, bool) {
 	typ, addr, found := strings.Cut(value, ";")
 	if !found || typ == "" || addr == "" {
 		return "", false
 	}
-	decoded, err := smtp.DecodeXtext(addr)
+	decode := smtp.DecodeXtext
+	if strings.EqualFold(typ, "utf-8") {
+		decode = smtp.DecodeUxtext
+	}
+	decoded, err := decode(addr)
 	if err != nil || decoded == "" || strings.ContainsAny(decoded, "\r\n\x00") {
 		return "", false
 	}
