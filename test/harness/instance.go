@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -13,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // Wait is how long the harness waits for an event before the test fails.
@@ -278,6 +281,8 @@ func (i *Instance) launch() {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: i.Root, Setsid: true}
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
+	// What the test itself has inherited, a lock for example, is not for master.
+	i.must(unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC))
 	i.must(cmd.Start())
 	i.master, i.ended = cmd, make(chan struct{})
 	go func() {
@@ -376,6 +381,20 @@ func (i *Instance) Command(name string, args ...string) *exec.Cmd {
 	cmd.Dir = "/"
 	cmd.Env = []string{"PATH=/usr/bin:/bin:/usr/sbin:/sbin", "MAIL_CONFIG=" + i.Dir + "/etc"}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Chroot: i.Root}
+	return cmd
+}
+
+// As prepares a program as Command does, to be run by a user of the private
+// root: "alice", "bob" or "carol".
+func (i *Instance) As(user, name string, args ...string) *exec.Cmd {
+	i.T.Helper()
+	uid, ok := map[string]uint32{"alice": 2301, "bob": 2302, "carol": 2303}[user]
+	if !ok {
+		i.T.Fatalf("no user %q in the private root", user)
+	}
+	cmd := i.Command(name, args...)
+	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
+	cmd.Dir = "/tmp"
 	return cmd
 }
 
