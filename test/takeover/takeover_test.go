@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"postern/test/harness"
 )
@@ -69,12 +68,7 @@ func takeover(t *testing.T, from, to harness.System, long string) {
 		t.Errorf("%s shows the reasons of %s: %s", to.Name, from.Name, out)
 	}
 	i.Run("", "postsuper", "-H", "ALL")
-	var flushed time.Time
-	i.Until("everything is delivered", func() bool {
-		if time.Since(flushed) > time.Second {
-			i.Run("", "postqueue", "-f")
-			flushed = time.Now()
-		}
+	flush(i, "everything is delivered", func() bool {
 		return i.Count("hold")+i.Count("incoming")+i.Count("active")+i.Count("deferred")+i.Count("active") == 0
 	})
 	if n := delivered(t, i, "alice"); n != 5 {

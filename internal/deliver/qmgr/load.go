@@ -90,13 +90,16 @@ func (m *manager) open(ctx context.Context, msg *message, c candidate, room int)
 		return nil, err
 	}
 	msg.fresh = c.fresh && m.untouched(msg.env)
-	if !msg.fresh {
+	msg.expire, msg.revive = info.ForcedExpiry(), info.Unthrottled()
+	// Postfix: what the administrator wants returned is returned with the reason
+	// of its delay, if there is one, and not tried again.
+	logged := msg.expire && m.exists(queue.Defer, c.id)
+	if !msg.fresh && !logged {
 		// The log tells why recipients were deferred that are tried again now.
 		if err := m.store.Remove(queue.Defer, c.id); err != nil && !missing(err) {
 			m.env.Log.Warningf("%v", err)
 		}
 	}
-	msg.expire, msg.revive = info.ForcedExpiry(), info.Unthrottled()
 	if msg.env.WarnOffset > 0 && msg.env.WarnTime.IsZero() && m.cfg.ConfirmDelayCleared {
 		msg.env.TraceFlags |= delivery.FlagRecDlySent // the sender was told of a delay
 	}
@@ -107,6 +110,10 @@ func (m *manager) open(ctx context.Context, msg *message, c candidate, room int)
 		QueueID: string(c.id), Sender: m.logged(msg.env.Sender),
 		Size: msg.env.Sizes.Content, Recipients: msg.env.Sizes.Recipients,
 	})
+	if logged {
+		msg.deferred, msg.env.Next = true, 0
+		return nil, nil
+	}
 	return m.routes(ctx, msg), nil
 }
 
