@@ -1,169 +1,312 @@
 package crash
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
-	"regexp"
 	"strconv"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
 	"postern/test/harness"
 )
 
-// rss is the memory of a process in KiB.
-func rss(t *testing.T, pid int) int {
-	t.Helper()
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		if f := strings.Fields(line); len(f) > 1 && f[0] == "VmRSS:" {
-			n, _ := strconv.Atoi(f[1])
-			return n
+// hostile is a system with small limits, which still serves its good clients.
+const hostile = `smtpd_timeout = 2s
+smtpd_per_request_deadline = yes
+smtpd_error_sleep_time = 0
+smtpd_client_event_limit_exceptions = 127.0.0.1
+smtpd_client_connection_count_limit = 3
+`
+
+// attack runs an attack while a good client sends mail. The good client notices
+// nothing, and the memory of the system stays bounded.
+func attack(t *testing.T, s harness.System, run func(t *testing.T, i *harness.Instance)) {
+	i := harness.New(t, s, harness.Config{Main: mainCF + hostile})
+	i.Start()
+	sent := 0
+	good := func() {
+		start := time.Now()
+		if reply := sendOne(t, i, "good"); !strings.HasPrefix(reply, "250") {
+			t.Errorf("a good client got %q", reply)
 		}
+		if took := time.Since(start); took > 5*time.Second {
+			t.Errorf("a good client waited for %s", took)
+		}
+		sent++
 	}
-	return 0
+	good()
+	before := pss(t, i)
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				good()
+				time.Sleep(20 * time.Millisecond)
+			}
+		}
+	}()
+	run(t, i)
+	grown := pss(t, i) - before
+	close(stop)
+	<-stopped
+	good()
+	if s == harness.Postern && grown > 48<<10 {
+		t.Errorf("the attack costs %d KiB of memory", grown)
+	}
+	t.Logf("%d good messages, memory grown by %d KiB", sent, grown)
+	i.Until("the good messages arrive", func() bool { return messages(t, i) == sent })
 }
 
-// Input without end, or of a size that nobody needs, costs bounded memory and
-// harms no other session.
-func TestHostileInput(t *testing.T) {
-	i := harness.New(t, harness.Postern, harness.Config{Main: mainCF + "smtpd_error_sleep_time = 0\n"})
-	i.Start()
-	good := sendOne
-	if reply := good(t, i, "first"); !strings.HasPrefix(reply, "250") {
-		t.Fatal(reply)
-	}
-	smtpd, cleanup := program(i, "smtpd"), program(i, "cleanup")
-	before := rss(t, smtpd) + rss(t, cleanup)
-
-	write := func(s *harness.Session, text string, times int) {
-		for range times {
-			if _, err := s.Write([]byte(text)); err != nil {
-				return // cut off
+// pss is the memory of all processes in KiB, what they share counted once.
+func pss(t *testing.T, i *harness.Instance) int {
+	t.Helper()
+	sum := 0
+	for _, pid := range i.Processes() {
+		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if err != nil {
+			continue // gone
+		}
+		for line := range strings.Lines(string(b)) {
+			if f := strings.Fields(line); len(f) > 1 && f[0] == "Pss:" {
+				n, _ := strconv.Atoi(f[1])
+				sum += n
 			}
 		}
 	}
-	open := func() *harness.Session {
-		s, err := harness.Open(i.Addr())
-		if err != nil {
-			t.Fatal(err)
-		}
-		s.SetDeadline(time.Now().Add(harness.Wait))
-		t.Cleanup(func() { s.Close() })
-		return s
-	}
-	megabyte := strings.Repeat("x", 1<<20)
-
-	s := open()
-	write(s, megabyte, 32) // a command line without end
-	s.Close()
-
-	s = open()
-	s.Say("MAIL FROM:<bob@example.com>")
-	taken := 0
-	for n := range 10000 {
-		if reply, err := s.Say(fmt.Sprintf("RCPT TO:<u%d@example.com>", n)); err == nil && reply[0] == '2' {
-			taken++
-		} else if err != nil {
-			break
-		}
-	}
-	if taken != 1000 { // smtpd_recipient_limit
-		t.Errorf("%d of 10,000 recipients were taken, want 1,000", taken)
-	}
-	s.Close()
-
-	s = open()
-	s.Say("MAIL FROM:<bob@example.com>")
-	s.Say("RCPT TO:<alice@example.com>")
-	s.Say("DATA")
-	write(s, "X-Endless: "+megabyte, 16) // one header line without end: over message_size_limit
-	if reply, err := s.Say("\r\n."); err == nil && reply[0] != '5' {
-		t.Errorf("an endless header: %s", reply)
-	}
-
-	s = open()
-	s.Say("MAIL FROM:<bob@example.com>")
-	s.Say("RCPT TO:<alice@example.com>")
-	s.Say("DATA")
-	if reply, err := s.Say("Subject: odd\x00 \r bytes\n\r\nNUL \x00 and bare\rCR\nLF\r\n."); err != nil || reply[0] != '2' {
-		t.Errorf("NUL and bare CR, LF: %s %v", reply, err)
-	}
-
-	if grown := rss(t, smtpd) + rss(t, cleanup) - before; grown > 64<<10 {
-		t.Errorf("smtpd and cleanup have grown by %d KiB", grown)
-	}
-	if reply := good(t, i, "last"); !strings.HasPrefix(reply, "250") {
-		t.Errorf("a good client after all: %s", reply)
-	}
-	i.Until("the good messages arrive", func() bool { return messages(t, i) == 3 })
+	return sum
 }
 
-// Broken files in the queue are set aside with a line in the log; the mail
-// around them is delivered.
-func TestBrokenQueueFiles(t *testing.T) {
-	i := harness.New(t, harness.Postern, harness.Config{Main: mainCF})
-	for name, text := range map[string]string{
-		"incoming/AAAAA11111": "C", "incoming/AAAAA22222": "not a queue file at all",
-		"deferred/B/BBBBB33333": strings.Repeat("\xff", 4096),
-	} {
-		path := "queue/" + name
-		i.WriteFile(path, text)
-		for _, p := range []string{path, "queue/deferred/B"} {
-			os.Chown(i.Host(p), 2100, 0)
-			os.Chmod(i.Host(p), 0o700)
-		}
-	}
-	i.Start()
-	if reply := sendOne(t, i, "good"); !strings.HasPrefix(reply, "250") {
-		t.Fatal(reply)
-	}
-	i.Until("the good message arrives", func() bool { return messages(t, i) == 1 })
-	i.Until("the broken files are in corrupt", func() bool { return i.Count("corrupt") == 3 })
-	i.WaitLog(`warning: .*AAAAA22222`)
-}
-
-// A table that cannot be opened defers; it never makes a recipient unknown.
-func TestUnreadableTable(t *testing.T) {
-	i := harness.New(t, harness.Postern, harness.Config{Main: strings.Replace(mainCF, "local_recipient_maps =\n", "local_recipient_maps = hash:@DIR@/nowhere\n", 1)})
-	i.Start()
-	if reply := sendOne(t, i, "unknown"); !strings.HasPrefix(reply, "451") {
-		t.Errorf("a recipient that cannot be looked up: %s", reply)
-	}
-}
-
-// What is wrong in a configuration file is said with file, line and name, and
-// nothing starts.
-func TestWrongConfiguration(t *testing.T) {
-	tests := []struct{ main, master, want string }{
-		{"this is no setting\n", "", `main\.cf.*line \d+`},
-		{"", "smtp unixx n - n - - smtp\n", `master\.cf.*line \d+`},
-		{"", "smtp unix n - n - x smtp\n", `master\.cf.*line \d+`},
-	}
-	for _, tt := range tests {
-		i := harness.New(t, harness.Postern, harness.Config{Main: tt.main, Master: tt.master})
-		out, _ := i.Run("", "postfix", "check")
-		if !matches(tt.want, out) {
-			t.Errorf("%s%s: postfix check says %q, want %s", tt.main, tt.master, out, tt.want)
-		}
-	}
-}
-
-// A wrong value is said by the program that reads it, with file and line.
-func TestWrongParameter(t *testing.T) {
-	i := harness.New(t, harness.Postern, harness.Config{Main: "smtpd_timeout = soon\n"})
-	i.Start()
-	c, err := net.Dial("tcp", i.Addr()) // starts smtpd
+// connect opens a connection from an address, which is not that of good
+// clients, and reads the greeting.
+func connect(t *testing.T, i *harness.Instance, from string) (*harness.Session, string) {
+	t.Helper()
+	s, greeting, err := harness.Connect(i.Addr(), from)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer c.Close()
-	i.WaitLog(`fatal: .*main\.cf, line \d+.*smtpd_timeout`)
+	t.Cleanup(func() { s.Close() })
+	return s, greeting
 }
 
-func matches(pattern, text string) bool { return regexp.MustCompile(pattern).MatchString(text) }
+// ended reads the last reply of a session that the server ends.
+func ended(s *harness.Session) string {
+	last := ""
+	for {
+		reply, err := s.Reply()
+		switch {
+		case err == nil:
+			last = reply
+		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+			return last
+		default:
+			return last + " and then " + err.Error()
+		}
+	}
+}
+
+var envelope = []string{"EHLO client.example", "MAIL FROM:<bob@example.com>", "RCPT TO:<alice@example.com>", "DATA"}
+
+// A client that stalls, in whatever state, is told so and disconnected after
+// smtpd_timeout.
+func TestStalledClient(t *testing.T) {
+	const timeout = "421 4.4.2 mail.example.com Error: timeout exceeded"
+	systems(t, func(t *testing.T, s harness.System) {
+		attack(t, s, func(t *testing.T, i *harness.Instance) {
+			var clients sync.WaitGroup
+			stall := func(from string, commands []string, rest string) {
+				c, _ := connect(t, i, from)
+				clients.Add(1)
+				go func() {
+					defer clients.Done()
+					for _, command := range commands {
+						if reply, err := c.Say(command); err != nil || reply[0] > '3' {
+							t.Errorf("%s: %q %v", command, reply, err)
+						}
+					}
+					io.WriteString(c, rest)
+					start := time.Now()
+					if got := ended(c); got != timeout {
+						t.Errorf("after %q and %q: %q, want %q", commands, rest, got, timeout)
+					}
+					if took := time.Since(start); took < time.Second || took > 10*time.Second {
+						t.Errorf("after %q and %q: it took %s", commands, rest, took)
+					}
+				}()
+			}
+			for n := range len(envelope) + 1 {
+				stall(fmt.Sprintf("127.0.3.%d", n+1), envelope[:n], "")
+			}
+			stall("127.0.3.10", nil, "EHL")
+			stall("127.0.3.11", envelope, "Subject: half a message\r\n\r\ntext")
+			stall("127.0.3.12", envelope[:3], "BDAT 1000\r\nhalf a chunk")
+			clients.Wait()
+		})
+	})
+}
+
+// A client that sends a command octet by octet does not keep its session by
+// that. Postfix counts from the last octet here, unless the deadline is per request.
+func TestSlowClient(t *testing.T) {
+	attack(t, harness.Postern, func(t *testing.T, i *harness.Instance) {
+		for _, commands := range [][]string{envelope[:1], envelope} {
+			c, _ := connect(t, i, "127.0.3.20")
+			for _, command := range commands {
+				c.Say(command)
+			}
+			start := time.Now()
+			for {
+				if _, err := io.WriteString(c, "x"); err != nil || time.Since(start) > 20*time.Second {
+					break
+				}
+				time.Sleep(100 * time.Millisecond)
+			}
+			if took := time.Since(start); took > 10*time.Second {
+				t.Errorf("after %q an octet every 0.1s keeps the session for %s", commands, took)
+			}
+		}
+	})
+}
+
+// A client that does not wait for its turn is refused.
+func TestEarlyTalker(t *testing.T) {
+	const refused = "554 5.5.0 Error: SMTP protocol synchronization"
+	systems(t, func(t *testing.T, s harness.System) {
+		attack(t, s, func(t *testing.T, i *harness.Instance) {
+			for _, early := range []string{
+				"EHLO client.example\r\nMAIL FROM:<bob@example.com>\r\n",
+				"HELO client.example\r\nMAIL FROM:<bob@example.com>\r\nRCPT TO:<alice@example.com>\r\nDATA\r\nSubject: early\r\n\r\ntext\r\n.\r\n",
+			} {
+				c, _ := connect(t, i, "127.0.3.30")
+				io.WriteString(c, early)
+				if got := ended(c); got != refused {
+					t.Errorf("%q gets %q, want %q", early, got, refused)
+				}
+			}
+			c, _ := connect(t, i, "127.0.3.31")
+			c.Say(envelope[0])
+			io.WriteString(c, strings.Join(envelope[1:], "\r\n")+"\r\nSubject: early\r\n")
+			if got := ended(c); got != refused {
+				t.Errorf("text before 354 gets %q, want %q", got, refused)
+			}
+		})
+	})
+}
+
+// A client that opens one connection after the other is held to its limit; what
+// it is refused and what it does with its few sessions harms nobody else.
+func TestFlood(t *testing.T) {
+	systems(t, func(t *testing.T, s harness.System) {
+		attack(t, s, func(t *testing.T, i *harness.Instance) {
+			const from, limit = "127.0.3.40", 3
+			const refused = "421 4.7.0 mail.example.com Error: too many connections from " + from
+			for n := range 100 {
+				_, greeting := connect(t, i, from)
+				switch {
+				case n < limit && !strings.HasPrefix(greeting, "220 "):
+					t.Errorf("connection %d gets %q", n, greeting)
+				case n >= limit && greeting != refused:
+					t.Fatalf("connection %d gets %q, want %q", n, greeting, refused)
+				}
+			}
+			i.WaitLog(`warning: Connection concurrency limit exceeded: \d+ from \S*\[` + from + `\] for service `)
+			if _, greeting := connect(t, i, "127.0.3.41"); !strings.HasPrefix(greeting, "220 ") {
+				t.Errorf("its neighbour gets %q", greeting)
+			}
+		})
+	})
+}
+
+// Junk commands end a session when there are too many, however they are sent.
+func TestJunkCommands(t *testing.T) {
+	const tooMany = "421 4.7.0 mail.example.com Error: too many errors"
+	systems(t, func(t *testing.T, s harness.System) {
+		attack(t, s, func(t *testing.T, i *harness.Instance) {
+			for _, junk := range []string{"JUNK", "NOOP", "RSET", "VRFY alice"} {
+				c, _ := connect(t, i, "127.0.3.50")
+				got, n := "", 0
+				for n < 50000 && !strings.HasPrefix(got, "421") {
+					reply, err := c.Say(junk)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got = reply
+					n++
+				}
+				if got != tooMany || n > 200 {
+					t.Errorf("%s: %d commands, then %q, want %q", junk, n, got, tooMany)
+				}
+			}
+			c, _ := connect(t, i, "127.0.3.51")
+			go io.WriteString(c, strings.Repeat("JUNK\r\n", 50000))
+			if got := ended(c); got != tooMany && got != "500 5.5.2 Error: command not recognized" {
+				// What was not read when the server hung up may have reset the connection.
+				t.Errorf("50,000 commands at once: %q, want %q", got, tooMany)
+			}
+		})
+	})
+}
+
+// Input without end, or of a size that nobody needs, gets Postfix's replies.
+func TestEndlessInput(t *testing.T) {
+	systems(t, func(t *testing.T, s harness.System) {
+		attack(t, s, func(t *testing.T, i *harness.Instance) {
+			megabyte := strings.Repeat("x", 1<<20)
+			many := func(c net.Conn, text string, times int) {
+				for range times {
+					if _, err := io.WriteString(c, text); err != nil {
+						t.Errorf("the connection ended: %v", err)
+						return
+					}
+				}
+			}
+			say := func(c *harness.Session, command, want string) {
+				t.Helper()
+				if reply, err := c.Say(command); err != nil || reply != want {
+					t.Errorf("%.60q: %q %v, want %q", command, reply, err, want)
+				}
+			}
+			const tooBig = "552 5.3.4 Error: message file too big"
+			c, _ := connect(t, i, "127.0.3.60")
+			many(c, megabyte, 32) // a command without end
+			say(c, "", "500 5.5.2 Error: command not recognized")
+			say(c, "NOOP", "250 2.0.0 Ok")
+			for _, text := range []string{"X-Endless: " + megabyte, "X-Many: " + strings.Repeat("x\r\nX-Many: ", 100000) + "\r\n", "\r\n" + megabyte} {
+				for _, command := range envelope {
+					c.Say(command)
+				}
+				many(c, text, 16) // more than message_size_limit
+				say(c, "\r\n.", tooBig)
+			}
+			c.Say("MAIL FROM:<bob@example.com>")
+			taken := 0
+			for n := range 2000 {
+				if reply, err := c.Say(fmt.Sprintf("RCPT TO:<u%d@example.com>", n)); err == nil && reply[0] == '2' {
+					taken++
+				} else if err != nil || reply != "452 4.5.3 Error: too many recipients" {
+					t.Fatalf("recipient %d: %q %v", n, reply, err)
+				}
+			}
+			if taken != 1000 { // smtpd_recipient_limit
+				t.Errorf("%d of 2,000 recipients were taken, want 1,000", taken)
+			}
+			c.Close()
+			c, _ = connect(t, i, "127.0.3.61")
+			for _, command := range []string{envelope[0], envelope[1], "RCPT TO:<carol@example.com>", "DATA"} {
+				c.Say(command)
+			}
+			if reply, err := c.Say("Subject: odd\x00 \r bytes\n\r\nNUL \x00 and bare\rCR\nLF\r\n."); err != nil || reply[0] != '2' {
+				t.Errorf("NUL and bare CR, LF: %s %v", reply, err)
+			}
+		})
+	})
+}

@@ -41,20 +41,35 @@ type Session struct {
 	r *bufio.Reader
 }
 
-// Open connects and says EHLO.
-func Open(addr string) (*Session, error) {
-	c, err := net.Dial("tcp", addr)
+// Connect connects from an address, any when that is empty, and returns the
+// last line of the greeting. A read or write may last as long as the harness waits.
+func Connect(addr, from string) (*Session, string, error) {
+	d := net.Dialer{Timeout: Wait}
+	if from != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
+	}
+	c, err := d.Dial("tcp", addr)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	s := &Session{c, bufio.NewReaderSize(c, 512)}
 	c.SetDeadline(time.Now().Add(Wait))
-	if _, err := s.Reply(); err != nil {
+	greeting, err := s.Reply()
+	if err != nil {
 		c.Close()
+		return nil, "", err
+	}
+	return s, greeting, nil
+}
+
+// Open connects and says EHLO.
+func Open(addr string) (*Session, error) {
+	s, _, err := Connect(addr, "")
+	if err != nil {
 		return nil, err
 	}
 	if _, err := s.Say("EHLO client.example"); err != nil {
-		c.Close()
+		s.Close()
 		return nil, err
 	}
 	return s, nil
