@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 )
@@ -143,16 +144,26 @@ func Installed(t testing.TB) string {
 	return root
 }
 
-// FreePort returns a TCP port on loopback that nothing uses now.
+// FreePort returns a TCP port on loopback that nothing uses now, and that no
+// other call in this process gets. It is below those that the kernel gives to
+// clients, one of which could take it before the test's own server does.
 func FreePort(t testing.TB) int {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, ports = 12000, 18000
+	for range ports {
+		port := first + (os.Getpid()*101+int(portsGiven.Add(1)))%ports
+		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		if err == nil {
+			l.Close()
+			return port
+		}
 	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
+	t.Fatal("no free port")
+	return 0
 }
+
+// portsGiven counts the calls of FreePort.
+var portsGiven atomic.Uint32
 
 // indent makes a multi-line text readable in a failure.
 func indent(s string) string {

@@ -135,7 +135,6 @@ func definitions() []definition {
 		{name: "check_recipient_maps", check: rejectUnlistedRecipient},
 		{name: "reject_unverified_recipient", check: rejectUnverifiedRecipient},
 		{name: "check_recipient_access", arg: tableArg, check: checkRecipientAccess},
-		{name: "check_address_map", arg: tableArg, check: checkRecipientAccess},
 		{name: "check_recipient_a_access", arg: tableArg, check: checkRecipientServer(hostA)},
 		{name: "check_recipient_mx_access", arg: tableArg, check: checkRecipientServer(hostMX)},
 		{name: "check_recipient_ns_access", arg: tableArg, check: checkRecipientServer(hostNS)},

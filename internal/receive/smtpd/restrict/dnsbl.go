@@ -9,6 +9,7 @@ import (
 	"postern/internal/base/macro"
 	"postern/internal/base/netaddr"
 	"postern/internal/mail/address"
+	"postern/internal/mail/dsn"
 	"postern/internal/protocol/dns"
 	"postern/internal/protocol/smtp"
 )
@@ -265,7 +266,8 @@ func (v *eval) rblReply(it *item, query, what, class, about string) Verdict {
 	}
 	status := rep.Status
 	if status == "" {
-		status = "5.7.1"
+		d := dsn.Split("5.7.1", rep.Text()) // a status of another class is made to fit
+		status, rep.Lines = d.Status, []string{d.Reason}
 	}
 	return reject(rep.Code, fixStatus(status, about), rep.Text())
 }

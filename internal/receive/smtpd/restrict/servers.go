@@ -99,7 +99,9 @@ func (v *eval) serverAccess(it *item, k hostKind, domain, what, about string) Ve
 		}
 		a := dns.Addresses(v.ctx, v.env.DNS, host, dns.A, dns.AAAA)
 		if a.Class != dns.OK {
-			v.env.Log.Warningf("Unable to look up %s host %s for %s %s: %s", k, host, about, what, a.Reason)
+			if k != hostA { // Postfix: the same
+				v.env.Log.Warningf("Unable to look up %s host %s for %s %s: %s", k, host, about, what, dns.LookupText(&a))
+			}
 			continue
 		}
 		for _, addr := range a.Addrs() {
@@ -143,7 +145,7 @@ func (v *eval) hosts(k hostKind, domain string, it *item) []string {
 	case dns.NullMX:
 		return nil
 	default:
-		v.env.Log.Warningf("Unable to look up %s host for %s: %s", k, domain, a.Reason)
+		v.env.Log.Warningf("Unable to look up %s host for %s: %s", k, domain, lastPart(a.Reason))
 		return nil
 	}
 	var hosts []string

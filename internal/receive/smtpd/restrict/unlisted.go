@@ -83,6 +83,10 @@ func (v *eval) unlisted(addr, about string, canonical *table.Maps) Verdict {
 				return trouble
 			}
 		}
+		if c.flag == rewrite.ClassAlias && r.Transport == "error" {
+			d := dsn.Split(statusOf(about), r.Nexthop)
+			return reject(c.code, v.fitStatus(d.Status, about), rejected(addr, about, d.Reason))
+		}
 		why := "User unknown"
 		if v.ShowUserUnknownTable {
 			why += " in " + c.table + " table"
