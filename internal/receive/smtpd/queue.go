@@ -171,7 +171,7 @@ func (s *session) rewriteContext() string {
 			return rewrite.Local
 		}
 	}
-	if s.standAlone {
+	if _, found, err := s.localTables.Lookup(s.ctx, s.peer.addr); s.standAlone || err == nil && found {
 		return rewrite.Local
 	}
 	return rewrite.Remote
