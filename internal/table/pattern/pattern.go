@@ -79,8 +79,9 @@ func (d *dialect) open(name string, o *table.Opener) (table.Table, error) {
 
 // Rules is a parsed table.
 type Rules struct {
-	where string
-	rules []rule
+	where  string
+	rules  []rule
+	filter *filter
 }
 
 type rule struct {
@@ -128,6 +129,7 @@ func (d *dialect) parse(lines source.Lines, where string, o *table.Opener) (*Rul
 		o.Warningf("%s, line %d: IF has no matching ENDIF", where, p.table.rules[at].line)
 		p.table.rules[at].skip = len(p.table.rules)
 	}
+	p.table.filter = newFilter(p.table.rules)
 	return p.table, nil
 }
 
@@ -323,7 +325,15 @@ func reference(text string) (name string, n int) {
 
 // Lookup returns the result of the first rule that matches key.
 func (t *Rules) Lookup(_ context.Context, key string) (string, bool, error) {
-	for i := 0; i < len(t.rules); {
+	var few [16]uint64 // for up to a thousand rules
+	candidates := few[:]
+	if n := len(t.filter.always); n <= len(few) {
+		candidates = few[:n]
+	} else {
+		candidates = make([]uint64, n)
+	}
+	t.filter.candidates(key, candidates)
+	for i := following(candidates, 0); i >= 0; i = following(candidates, i) {
 		r := &t.rules[i]
 		m, err := r.re.Match(key)
 		if err != nil {

@@ -44,7 +44,7 @@ func Perl(pattern string, f Flags) (*Regexp, error) {
 	if prog.start {
 		prog.first = nil // there is nothing to look for
 	}
-	return &Regexp{groups: p.groups, prog: prog}, nil
+	return &Regexp{groups: p.groups, literals: tree.required(), prog: prog}, nil
 }
 
 // perl is the parser. Flags change inside groups.

@@ -39,7 +39,7 @@ func POSIX(pattern string, f Flags) (*Regexp, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Regexp{groups: p.groups}
+	r := &Regexp{groups: p.groups, literals: tree.required()}
 	if p.special {
 		r.prog, err = compile(tree, p.groups)
 		if r.prog != nil {

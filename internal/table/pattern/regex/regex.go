@@ -32,10 +32,15 @@ var ErrLimit = errors.New("match limit exceeded")
 
 // A Regexp is a compiled pattern. It may be used by several goroutines.
 type Regexp struct {
-	groups int // capturing groups
-	prog   *program
-	posix  *regexp.Regexp // nil: use prog
+	groups   int // capturing groups
+	literals literals
+	prog     *program
+	posix    *regexp.Regexp // nil: use prog
 }
+
+// Literals returns texts of which every match contains one, in lower case; none
+// if there are no such texts, or too many.
+func (r *Regexp) Literals() []string { return r.literals }
 
 // Groups returns the number of capturing groups.
 func (r *Regexp) Groups() int { return r.groups }
