@@ -55,6 +55,9 @@ func (p *perl) escape() (*node, error) {
 	case 'Z':
 		return &node{kind: kEndLine}, nil
 	case 'K':
+		if p.looks > 0 {
+			return nil, errors.New(`\K is not allowed in lookarounds`)
+		}
 		return &node{kind: kKeep}, nil
 	case 'Q':
 		p.quoted = true
@@ -62,6 +65,12 @@ func (p *perl) escape() (*node, error) {
 	case 'E':
 		return nil, nil
 	case 'N':
+		if lo := p.i; p.peek() == '{' {
+			if _, _, ok, _ := p.braces(); !ok {
+				return nil, errors.New(`\N{name} is not supported`)
+			}
+			p.i = lo
+		}
 		s := setOf("\n")
 		return &node{kind: kSet, set: s.inverse()}, nil
 	case 'R':
@@ -226,11 +235,15 @@ func (p *perl) hex() (byte, error) {
 	return byte(v), nil
 }
 
+var errClassRange = errors.New("invalid range in character class")
+
 // class parses a class after its opening bracket.
 func (p *perl) class() (*node, error) {
 	n := &node{kind: kSet}
 	negate := p.accept("^")
 	for first := true; ; first = false {
+		for p.accept(`\E`) {
+		}
 		if !p.more() {
 			return nil, errors.New("missing terminating ] for character class")
 		}
@@ -238,29 +251,26 @@ func (p *perl) class() (*node, error) {
 			p.i++
 			break
 		}
-		if p.accept(`\E`) {
-			continue
-		}
 		lo, s, single, err := p.member()
 		if err != nil {
 			return nil, err
+		}
+		ranged := p.peek() == '-' && p.i+1 < len(p.text) && p.text[p.i+1] != ']'
+		if !single && ranged {
+			return nil, errClassRange
 		}
 		if !single {
 			n.set.union(s)
 			continue
 		}
 		hi := lo
-		if p.peek() == '-' && p.i+1 < len(p.text) && p.text[p.i+1] != ']' {
+		if ranged {
 			p.i++
-			var set2 set
-			if hi, set2, single, err = p.member(); err != nil {
+			if hi, _, single, err = p.member(); err != nil {
 				return nil, err
 			}
-			if !single { // PCRE2: the hyphen is literal
-				n.set.add(lo)
-				n.set.add('-')
-				n.set.union(set2)
-				continue
+			if !single {
+				return nil, errClassRange
 			}
 			if hi < lo {
 				p.i--
@@ -280,11 +290,13 @@ func (p *perl) class() (*node, error) {
 
 // member parses one member of a class: an octet, or a set.
 func (p *perl) member() (octet byte, s set, single bool, err error) {
-	if p.accept("[:") {
-		end := strings.Index(p.text[p.i:], ":]")
-		if end < 0 {
-			return '[', s, true, p.back(1)
+	if end := p.collating(); end > 0 {
+		kind := p.text[p.i+1]
+		p.i += 2
+		if kind != ':' {
+			return 0, s, false, errors.New("POSIX collating elements are not supported")
 		}
+		end -= 2
 		name := p.text[p.i : p.i+end]
 		negate := strings.HasPrefix(name, "^")
 		s, ok := class(strings.TrimPrefix(name, "^"))
@@ -296,9 +308,6 @@ func (p *perl) member() (octet byte, s set, single bool, err error) {
 		}
 		p.i += end + 2
 		return 0, s, false, nil
-	}
-	if strings.HasPrefix(p.text[p.i:], "[.") || strings.HasPrefix(p.text[p.i:], "[=") {
-		return 0, s, false, errors.New("POSIX collating elements are not supported")
 	}
 	c := p.text[p.i]
 	p.i++
@@ -323,7 +332,22 @@ func (p *perl) member() (octet byte, s set, single bool, err error) {
 	return octet, s, true, err
 }
 
-func (p *perl) back(n int) error {
-	p.i -= n
-	return nil
+// collating says how far away the end of [:name:], [.name.] or [=name=] is, if one
+// begins here (PCRE2: a bracket before it makes it literal).
+func (p *perl) collating() int {
+	rest := p.text[p.i:]
+	if len(rest) < 4 || rest[0] != '[' || strings.IndexByte(":.=", rest[1]) < 0 {
+		return 0
+	}
+	for i := 2; i+1 < len(rest); i++ {
+		switch {
+		case rest[i] == '\\' && (rest[i+1] == ']' || rest[i+1] == '\\'):
+			i++
+		case rest[i] == ']' || rest[i] == '[' && rest[i+1] == rest[1]:
+			return 0
+		case rest[i] == rest[1] && rest[i+1] == ']':
+			return i
+		}
+	}
+	return 0
 }

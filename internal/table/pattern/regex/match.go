@@ -329,6 +329,13 @@ func lower(c byte) byte {
 	return c
 }
 
+func upper(c byte) byte {
+	if 'a' <= c && c <= 'z' {
+		return c - 32
+	}
+	return c
+}
+
 func (m *matcher) assert(k kind, pos int) bool {
 	switch k {
 	case kBegin:
@@ -339,6 +346,8 @@ func (m *matcher) assert(k kind, pos int) bool {
 		return pos == len(m.text) || pos == len(m.text)-1 && m.text[pos] == '\n'
 	case kBeginML:
 		return pos == 0 || m.text[pos-1] == '\n'
+	case kBeginLine:
+		return pos == 0 || pos < len(m.text) && m.text[pos-1] == '\n'
 	case kEndML:
 		return pos == len(m.text) || m.text[pos] == '\n'
 	}

@@ -49,15 +49,18 @@ func Perl(pattern string, f Flags) (*Regexp, error) {
 
 // perl is the parser. Flags change inside groups.
 type perl struct {
-	text   string
-	i      int
-	flags  Flags
-	groups int
-	depth  int
-	names  map[string]int
-	refs   []int // groups that are referred to
-	reset  bool  // the alternatives that come next number their groups alike: (?|
-	quoted bool  // between \Q and \E
+	text    string
+	i       int
+	flags   Flags
+	groups  int
+	depth   int
+	looks   int // look-arounds that are open
+	names   map[string]int
+	later   []namedRef
+	refused error // what is not supported, found where it cannot be returned
+	refs    []int // groups that are referred to
+	reset   bool  // the alternatives that come next number their groups alike: (?|
+	quoted  bool  // between \Q and \E
 }
 
 func (p *perl) has(f Flags) bool { return p.flags&f != 0 }
@@ -77,7 +80,21 @@ func (p *perl) accept(s string) bool {
 	return false
 }
 
+// A namedRef refers to a group that comes later.
+type namedRef struct {
+	node *node
+	name string
+}
+
 func (p *perl) checkGroups() error {
+	for _, r := range p.later {
+		if r.node.n = p.names[r.name]; r.node.n == 0 {
+			return errors.New("reference to non-existent subpattern")
+		}
+	}
+	if p.refused != nil {
+		return p.refused
+	}
 	for _, n := range p.refs {
 		if n < 1 || n > p.groups {
 			return errors.New("reference to non-existent subpattern")
@@ -116,6 +133,7 @@ func (p *perl) alternatives() (*node, error) {
 
 func (p *perl) sequence() (*node, error) {
 	var list []*node
+	repeatable := false // the last of list may be repeated
 	for {
 		if p.has(Extended) && !p.quoted {
 			p.skipSpace()
@@ -123,18 +141,64 @@ func (p *perl) sequence() (*node, error) {
 		if !p.more() || !p.quoted && (p.peek() == '|' || p.peek() == ')') {
 			return concat(list), nil
 		}
+		lo, hi, ok, err := p.quantifier()
+		if err != nil {
+			return nil, err
+		}
+		if ok && !repeatable {
+			return nil, p.notRepeatable()
+		}
+		if ok {
+			last := &list[len(list)-1]
+			*last = p.repeat(*last, lo, hi)
+			repeatable = false
+			continue
+		}
 		n, err := p.atom()
 		if err != nil {
 			return nil, err
 		}
 		if n == nil {
-			continue
-		}
-		if n, err = p.quantified(n); err != nil {
-			return nil, err
+			continue // a comment, \Q or \E
 		}
 		list = append(list, n)
+		repeatable = canRepeat(n.kind)
 	}
+}
+
+// notRepeatable is the error at a quantifier that was just read; the offset is
+// where PCRE2 sees it.
+func (p *perl) notRepeatable() error {
+	p.i--
+	return errors.New("quantifier does not follow a repeatable item")
+}
+
+// canRepeat says whether a quantifier may follow.
+func canRepeat(k kind) bool {
+	switch k {
+	case kEmpty, kBegin, kEnd, kEndLine, kBeginML, kBeginLine, kEndML, kWord, kNotWord, kKeep:
+		return false
+	}
+	return true
+}
+
+// repeat applies a quantifier that was just read, and what follows it.
+func (p *perl) repeat(n *node, lo, hi int) *node {
+	if n.kind == kLook {
+		if p.looks > 0 && lo != hi {
+			p.refused = unsupported("a repeated assertion in an assertion")
+		}
+		lo, hi = min(lo, 1), 1 // more than once is the same as once
+	}
+	r := &node{kind: kRepeat, sub: []*node{n}, min: lo, max: hi, lazy: p.has(Ungreedy)}
+	p.skipNothing()
+	switch {
+	case p.accept("?"):
+		r.lazy = !r.lazy
+	case p.accept("+"):
+		r.possess = true
+	}
+	return r
 }
 
 // skipSpace passes over white space and comments of an extended pattern.
@@ -156,64 +220,39 @@ func (p *perl) skipSpace() {
 	}
 }
 
-// quantified applies the quantifiers that follow n.
-func (p *perl) quantified(n *node) (*node, error) {
-	for !p.quoted {
+// skipNothing passes over what means nothing between a quantifier and the mark
+// that makes it lazy or possessive.
+func (p *perl) skipNothing() {
+	for {
 		if p.has(Extended) {
 			p.skipSpace()
 		}
-		lo, hi, ok, err := p.quantifier()
-		if err != nil || !ok {
-			return n, err
+		if p.accept(`\E`) {
+			continue
 		}
-		switch n.kind {
-		case kBegin, kEnd, kEndLine, kBeginML, kEndML, kWord, kNotWord, kKeep:
-			// PCRE2: an assertion may be repeated; more than once is the same as once.
-			lo, hi = min(lo, 1), 1
-		case kLook:
-			lo, hi = min(lo, 1), 1
+		end := strings.IndexByte(p.text[p.i:], ')')
+		if end < 0 || !strings.HasPrefix(p.text[p.i:], "(?#") {
+			return
 		}
-		r := &node{kind: kRepeat, sub: []*node{n}, min: lo, max: hi, lazy: p.has(Ungreedy)}
-		switch {
-		case p.accept("?"):
-			r.lazy = !r.lazy
-		case p.accept("+"):
-			r.possess = true
-		}
-		if p.peekQuantifier() {
-			return nil, errors.New("quantifier does not follow a repeatable item")
-		}
-		n = r
+		p.i += end + 1
 	}
-	return n, nil
 }
 
-// peekQuantifier says whether a quantifier follows; it stays at its end if so,
-// which is where PCRE2 says that the mistake is.
-func (p *perl) peekQuantifier() bool {
-	save := p.i
-	_, _, ok, _ := p.quantifier()
-	switch {
-	case !ok:
-		p.i = save
-	case p.text[p.i-1] == '}':
-		p.i--
-	}
-	return ok
-}
-
+// quantifier reads a quantifier if one is next.
 func (p *perl) quantifier() (lo, hi int, ok bool, err error) {
-	switch p.peek() {
-	case '*':
+	switch {
+	case p.quoted:
+		return 0, 0, false, nil
+	case p.peek() == '*':
 		p.i++
 		return 0, unlimited, true, nil
-	case '+':
+	case p.peek() == '+':
 		p.i++
 		return 1, unlimited, true, nil
-	case '?':
+	case p.peek() == '?':
 		p.i++
 		return 0, 1, true, nil
-	case '{':
+	case p.peek() == '{':
 		return p.braces()
 	}
 	return 0, 0, false, nil
@@ -293,7 +332,7 @@ func (p *perl) atom() (*node, error) {
 		return n, nil
 	case '^':
 		if p.has(Multiline) {
-			return &node{kind: kBeginML}, nil
+			return &node{kind: kBeginLine}, nil
 		}
 		return &node{kind: kBegin}, nil
 	case '$':
@@ -306,9 +345,6 @@ func (p *perl) atom() (*node, error) {
 		return &node{kind: kEndLine}, nil
 	case '\\':
 		return p.escape()
-	case '*', '+', '?':
-		p.i--
-		return nil, errors.New("quantifier does not follow a repeatable item")
 	}
 	return p.literal(c), nil
 }
@@ -374,6 +410,9 @@ func (p *perl) inside(wrap func(*node) *node) (*node, error) {
 	if !p.accept(")") {
 		return nil, errors.New("missing closing parenthesis")
 	}
+	if !canRepeat(n.kind) {
+		n = &node{kind: kConcat, sub: []*node{n}} // in a group it can be repeated
+	}
 	return wrap(n), nil
 }
 
@@ -400,6 +439,8 @@ func (p *perl) capture(name string) (*node, error) {
 }
 
 func (p *perl) lookAround(negate, behind bool) (*node, error) {
+	p.looks++
+	defer func() { p.looks-- }()
 	return p.inside(func(n *node) *node {
 		return &node{kind: kLook, negate: negate, behind: behind, sub: []*node{n}}
 	})
@@ -433,11 +474,11 @@ func (p *perl) named(end byte) (*node, error) {
 }
 
 func (p *perl) backrefTo(name string) (*node, error) {
-	n, ok := p.names[name]
-	if !ok {
-		return nil, errors.New("reference to non-existent subpattern")
+	n := &node{kind: kBackref, n: p.names[name], icase: p.has(IgnoreCase)}
+	if n.n == 0 {
+		p.later = append(p.later, namedRef{n, name})
 	}
-	return &node{kind: kBackref, n: n, icase: p.has(IgnoreCase)}, nil
+	return n, nil
 }
 
 // conditional parses (?(1)yes|no) and (?(<name>)yes|no).
@@ -493,7 +534,7 @@ func (p *perl) options() (*node, error) {
 			continue
 		case ')':
 			p.flags = flags
-			return nil, nil
+			return &node{kind: kEmpty}, nil
 		case ':':
 			old := p.flags
 			p.flags = flags

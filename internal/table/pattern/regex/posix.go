@@ -117,12 +117,18 @@ func (p *posix) alternatives(depth int) (*node, error) {
 		return nil, errTooLarge
 	}
 	var list []*node
+	before, after := p.closed, p.closed
 	for {
+		p.closed = before // an alternative does not know the groups of another
 		n, err := p.sequence(depth)
 		if err != nil {
 			return nil, err
 		}
 		list = append(list, n)
+		for i := range after {
+			after[i] = after[i] || p.closed[i]
+		}
+		p.closed = after
 		t := p.next(false)
 		if t.kind != '|' {
 			return alternate(list), nil
@@ -135,6 +141,9 @@ func (p *posix) sequence(depth int) (*node, error) {
 	var list []*node
 	for first := true; p.more(); {
 		t := p.next(first)
+		if p.basic && t.kind == '^' && len(list) > 0 {
+			t.kind = 'c' // an anchor only where the expression begins
+		}
 		if t.kind == '|' || t.kind == ')' && depth > 0 {
 			break
 		}
@@ -145,8 +154,9 @@ func (p *posix) sequence(depth int) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		// In the basic syntax a star after the anchor stands for itself.
-		first = p.basic && t.kind == '^'
+		// An assertion cannot be repeated; in the basic syntax a star after it
+		// stands for itself.
+		first = isAssertion(n.kind)
 		if !first {
 			if n, err = p.quantified(n); err != nil {
 				return nil, err
@@ -157,9 +167,20 @@ func (p *posix) sequence(depth int) (*node, error) {
 	return concat(list), nil
 }
 
+func isAssertion(k kind) bool {
+	switch k {
+	case kBegin, kEnd, kBeginML, kEndML, kWord, kNotWord, kWordBegin, kWordEnd:
+		return true
+	}
+	return false
+}
+
 func (p *posix) quantified(n *node) (*node, error) {
-	for {
+	for again := false; ; again = true {
 		t := p.next(false)
+		if again && p.basic && (t.kind == '*' || t.kind == '{') {
+			return nil, errPreceding
+		}
 		lo, hi := 0, unlimited
 		switch t.kind {
 		case '*':
@@ -177,9 +198,6 @@ func (p *posix) quantified(n *node) (*node, error) {
 			return n, nil
 		}
 		p.i += t.width
-		if n.kind == kBegin || n.kind == kBeginML {
-			return nil, errPreceding
-		}
 		n = &node{kind: kRepeat, sub: []*node{n}, min: lo, max: hi}
 	}
 }
@@ -335,6 +353,9 @@ func (p *posix) bracket() (*node, error) {
 			p.i++
 			break
 		}
+		if !first && p.text[p.i] == '-' && p.i+1 < len(p.text) && p.text[p.i+1] != ']' {
+			return nil, errRange // the C library: a hyphen is itself only at the ends
+		}
 		lo, s, single, err := p.element()
 		if err != nil {
 			return nil, err
@@ -348,6 +369,9 @@ func (p *posix) bracket() (*node, error) {
 			p.i++
 			if hi, _, single, err = p.element(); err != nil {
 				return nil, err
+			}
+			if p.flags&IgnoreCase != 0 {
+				lo, hi = upper(lo), upper(hi) // the C library folds before it compares
 			}
 			if !single || hi < lo {
 				return nil, errRange

@@ -19,6 +19,7 @@ const (
 	kEnd            // end of the text
 	kEndLine        // end of the text, or before a newline that ends it
 	kBeginML        // start of a line
+	kBeginLine      // PCRE: but not after a newline that ends the text
 	kEndML          // end of a line
 	kWord           // at the edge of a word
 	kNotWord        // not there
@@ -156,7 +157,7 @@ func (n *node) atStart() bool {
 	case kBegin:
 		return true
 	case kConcat, kGroup, kAtomic:
-		return n.sub[0].atStart()
+		return len(n.sub) > 0 && n.sub[0].atStart()
 	case kAlt:
 		for _, s := range n.sub {
 			if !s.atStart() {
