@@ -133,3 +133,21 @@ func anotherRun(t *testing.T, i *harness.Instance) {
 		}
 	}
 }
+
+// "postfix stop" leaves no journal: whoever takes the queue over has it whole
+// in its files.
+func TestStopEmptiesTheJournal(t *testing.T) {
+	i := harness.New(t, harness.Postern, harness.Config{Main: mainCF})
+	i.Start()
+	floodUntil(t, i, 50)
+	if files, _ := filepath.Glob(i.Host("queue/journal/new.*")); len(files) == 0 {
+		t.Error("nothing went to the journal: the test shows nothing")
+	}
+	i.Stop()
+	if files, _ := filepath.Glob(i.Host("queue/journal/new.*")); len(files) > 0 {
+		t.Errorf("%v are left", files)
+	}
+	if n := i.Count("incoming") + i.Count("active") + i.Count("deferred"); n == 0 {
+		t.Error("no message is in the queue: the test shows nothing")
+	}
+}

@@ -8,6 +8,7 @@
 package harness
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -128,10 +129,31 @@ func Root(t testing.TB) string {
 		Skip(t, "the private root is made from Debian's packages: no apt-get here")
 	}
 	root, err := makeRoot()
+	if err == nil {
+		err = nameRun(root)
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	return root
+}
+
+// nameRun puts into the root what programs ask of /proc: the name of this run
+// of the machine.
+func nameRun(root string) error {
+	const file = "/proc/sys/kernel/random/boot_id"
+	run, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	if have, err := os.ReadFile(root + file); err == nil && string(have) == string(run) {
+		return nil
+	}
+	if err := os.MkdirAll(filepath.Dir(root+file), 0o755); err != nil {
+		return err
+	}
+	temp := fmt.Sprintf("%s%s.%d", root, file, os.Getpid())
+	return errors.Join(os.WriteFile(temp, run, 0o644), os.Rename(temp, root+file))
 }
 
 // Installed returns the private root with Postern in it, or skips t.

@@ -22,8 +22,6 @@ import (
 // journalDir is where the journal is. Like "spare" it is no queue.
 const journalDir = "journal"
 
-func (s *Store) journalPath() string { return s.cfg.Dir + "/" + journalDir }
-
 // The letters by which entries name the queue of their message.
 const (
 	inIncoming = 'I'
@@ -116,7 +114,7 @@ func (s *Store) Settle() error {
 	if err := s.done.Sync(); err != nil {
 		return err
 	}
-	segments, oldest, err := journal.Segments(s.journalPath())
+	segments, oldest, err := s.journalDir.Segments()
 	if err != nil {
 		return fmt.Errorf("read queue journal: %w", err)
 	}
@@ -142,7 +140,7 @@ func (s *Store) Settle() error {
 	if oldest.IsZero() || oldest.After(kept) {
 		oldest = kept
 	}
-	errs = append(errs, journal.Forget(s.journalPath(), oldest.Add(-slack)))
+	errs = append(errs, s.journalDir.Forget(oldest.Add(-slack)))
 	return errors.Join(errs...)
 }
 
@@ -161,7 +159,7 @@ const slack = 2 * time.Second
 // settle says whether every message of the segment is done or on stable
 // storage.
 func (s *Store) settle(seg *journal.Segment) (bool, error) {
-	done, err := journal.ReadDone(s.journalPath(), seg.Since.Add(-slack))
+	done, err := s.journalDir.Done(seg.Since.Add(-slack))
 	if err != nil {
 		return false, fmt.Errorf("read queue journal: %w", err)
 	}
@@ -214,7 +212,7 @@ func (s *Store) Recover(report func(format string, args ...any)) error {
 	if s.done == nil {
 		return nil
 	}
-	segments, oldest, err := journal.Segments(s.journalPath())
+	segments, oldest, err := s.journalDir.Segments()
 	if err != nil {
 		return fmt.Errorf("read queue journal: %w", err)
 	}
@@ -229,7 +227,7 @@ func (s *Store) Recover(report func(format string, args ...any)) error {
 			continue
 		}
 		if done == nil {
-			if done, err = journal.ReadDone(s.journalPath(), oldest.Add(-slack)); err != nil {
+			if done, err = s.journalDir.Done(oldest.Add(-slack)); err != nil {
 				return fmt.Errorf("read queue journal: %w", err)
 			}
 		}

@@ -33,7 +33,7 @@ func reopen(t *testing.T, dir string) *Store {
 func powerCut(t *testing.T, s *Store) {
 	t.Helper()
 	s.Close()
-	names, _ := filepath.Glob(s.journalPath() + "/new.*")
+	names, _ := filepath.Glob(s.Dir() + "/" + journalDir + "/new.*")
 	if len(names) == 0 {
 		t.Fatal("there is no journal")
 	}
@@ -124,7 +124,7 @@ func TestRecover(t *testing.T) {
 			if err := again.Recover(t.Errorf); err != nil {
 				t.Error(err)
 			}
-			if names, _ := filepath.Glob(again.journalPath() + "/new.*"); len(names) != 0 {
+			if names, _ := filepath.Glob(again.Dir() + "/" + journalDir + "/new.*"); len(names) != 0 {
 				t.Errorf("the journal is still there: %v", names)
 			}
 		})
@@ -206,7 +206,7 @@ func TestSettle(t *testing.T) {
 		t.Fatal(err)
 	}
 	segments := func() int {
-		names, _ := filepath.Glob(s.journalPath() + "/new.*")
+		names, _ := filepath.Glob(s.Dir() + "/" + journalDir + "/new.*")
 		return len(names)
 	}
 	if segments() != 1 {
@@ -258,10 +258,10 @@ func TestWithoutJournal(t *testing.T) {
 	large := strings.Repeat("x", journalMax+1)
 	s := journaledStore(t)
 	commitOne(t, s, large)
-	if _, err := os.Stat(s.journalPath()); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := os.Stat(s.Dir() + "/" + journalDir); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("a large message went to the journal: %v", err)
 	}
-	os.WriteFile(s.journalPath(), nil, 0o600) // no directory
+	os.WriteFile(s.Dir()+"/"+journalDir, nil, 0o600) // no directory
 	id := commitOne(t, s, "small")
 	if got := contents(t, s, Incoming); len(got) != 2 {
 		t.Errorf("incoming has %d messages, want 2", len(got))

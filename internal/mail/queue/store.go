@@ -54,9 +54,10 @@ type Store struct {
 	now   func() time.Time
 	pid   string // of this process, in the names of temporary files
 
-	spare   spares
-	journal *journal.Writer // nil: each message by itself
-	done    *journal.Done   // nil likewise
+	spare      spares
+	journalDir journal.Dir
+	journal    *journal.Writer // nil: each message by itself
+	done       *journal.Done   // nil likewise
 
 	mu  sync.Mutex
 	dir int // descriptor of the queue directory, -1 until it is needed
@@ -66,7 +67,8 @@ type Store struct {
 func New(c Config) *Store {
 	s := &Store{cfg: c, now: time.Now, pid: strconv.Itoa(os.Getpid()), dir: -1}
 	if c.Journal {
-		s.journal, s.done = journal.NewWriter(s.journalPath()), journal.NewDone(s.journalPath())
+		s.journalDir = journal.NewDir(c.Dir + "/" + journalDir)
+		s.journal, s.done = journal.NewWriter(s.journalDir), journal.NewDone(s.journalDir)
 	}
 	return s
 }

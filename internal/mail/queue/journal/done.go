@@ -18,13 +18,13 @@ import (
 // be removed whole. Every process appends to them.
 const (
 	donePrefix = "done."
-	slot       = 16 * time.Second
+	slot       = 4 * time.Second
 )
 
 // A Done is where this process writes what is done. Its methods may be called
 // from several goroutines.
 type Done struct {
-	path string
+	dir Dir
 
 	mu    sync.Mutex
 	f     *os.File
@@ -33,8 +33,8 @@ type Done struct {
 	dirty bool
 }
 
-// NewDone returns the list in the directory at path.
-func NewDone(path string) *Done { return &Done{path: path} }
+// NewDone returns the list in the directory.
+func NewDone(dir Dir) *Done { return &Done{dir: dir} }
 
 // Add notes that the entry of the message counts for nothing from now on. It
 // is written, and brought to stable storage by Sync; where there is no journal
@@ -61,7 +61,7 @@ func (d *Done) open(now time.Time) error {
 	if d.f != nil && d.slot == n {
 		return nil
 	}
-	f, err := os.OpenFile(d.path+"/"+donePrefix+strconv.FormatInt(n, 10), os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
+	f, err := os.OpenFile(d.dir.path+"/"+donePrefix+strconv.FormatInt(n, 10), os.O_WRONLY|os.O_APPEND|os.O_CREATE|unix.O_NOFOLLOW, 0o600)
 	if err != nil {
 		return err
 	}
@@ -103,14 +103,14 @@ func (d *Done) Close() error {
 	return err
 }
 
-// ReadDone returns the ids that are done, noted at since or later.
-func ReadDone(path string, since time.Time) (map[string]bool, error) {
+// Done returns the ids that are done, noted at since or later.
+func (d Dir) Done(since time.Time) (map[string]bool, error) {
 	ids := make(map[string]bool)
-	err := lists(path, func(name string, end time.Time) error {
+	err := d.lists(func(name string, end time.Time) error {
 		if end.Before(since) {
 			return nil
 		}
-		f, err := os.OpenFile(path+"/"+name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
+		f, err := os.OpenFile(d.path+"/"+name, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 		if err != nil {
 			return err
 		}
@@ -140,21 +140,21 @@ func readIDs(r io.Reader, ids map[string]bool) error {
 
 // Forget removes the lists that ended before the time; no entry is older. Of
 // files that wait to be used again it removes those that have waited for long.
-func Forget(path string, before time.Time) error {
-	err := lists(path, func(name string, end time.Time) error {
+func (d Dir) Forget(before time.Time) error {
+	err := d.lists(func(name string, end time.Time) error {
 		if !end.Before(before) {
 			return nil
 		}
-		return os.Remove(path + "/" + name)
+		return os.Remove(d.path + "/" + name)
 	})
-	return errors.Join(err, forgetOld(path, time.Now().Add(-maxWait)))
+	return errors.Join(err, d.forgetOld(time.Now().Add(-maxWait)))
 }
 
 // maxWait is how long a file may wait to be used again: old mail is in it.
 const maxWait = 30 * time.Second
 
-func forgetOld(path string, before time.Time) error {
-	entries, err := os.ReadDir(path)
+func (d Dir) forgetOld(before time.Time) error {
+	entries, err := os.ReadDir(d.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -165,7 +165,7 @@ func forgetOld(path string, before time.Time) error {
 		if info, err := e.Info(); err != nil || info.ModTime().After(before) {
 			continue
 		}
-		if err := os.Remove(path + "/" + e.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		if err := os.Remove(d.path + "/" + e.Name()); err != nil && !errors.Is(err, os.ErrNotExist) {
 			return err
 		}
 	}
@@ -173,8 +173,8 @@ func forgetOld(path string, before time.Time) error {
 }
 
 // lists calls f for each list with the end of its time.
-func lists(path string, f func(name string, end time.Time) error) error {
-	entries, err := os.ReadDir(path)
+func (d Dir) lists(f func(name string, end time.Time) error) error {
+	entries, err := os.ReadDir(d.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}

@@ -47,10 +47,27 @@ var ErrFull = errors.New("too many messages wait for the journal")
 // ErrUnusable says that there is no segment to write to. Nothing was written.
 var ErrUnusable = errors.New("no journal")
 
+// A Dir is the directory of a journal, as one run of the machine sees it.
+type Dir struct {
+	path string
+	boot string // names the run of the machine; "": not known
+}
+
+// NewDir returns the directory at path. Where it cannot be told which run of
+// the machine this is, there is no journal. A process that is going to lose
+// sight of /proc calls it before.
+func NewDir(path string) Dir {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil || len(b) < 36 {
+		return Dir{path: path}
+	}
+	return Dir{path, string(b[:36])}
+}
+
 // A Writer appends to the segments of this process. Its methods may be called
 // from several goroutines.
 type Writer struct {
-	path string // of the directory
+	dir Dir
 
 	mu     sync.Mutex
 	turn   sync.Cond // busy has become false
@@ -78,10 +95,10 @@ type segment struct {
 	since time.Time
 }
 
-// NewWriter returns a writer for the directory at path, which is used from the
-// first Append on.
-func NewWriter(path string) *Writer {
-	w := &Writer{path: path}
+// NewWriter returns a writer for the directory, which is used from the first
+// Append on.
+func NewWriter(dir Dir) *Writer {
+	w := &Writer{dir: dir}
 	w.turn.L = &w.mu
 	return w
 }
@@ -97,7 +114,7 @@ func (w *Writer) Append(e Entry) error {
 	b := w.next
 	leader := b == nil
 	switch {
-	case w.closed:
+	case w.closed || w.dir.boot == "":
 		w.mu.Unlock()
 		return ErrUnusable
 	case leader:
@@ -166,7 +183,7 @@ func (w *Writer) open(now time.Time) error {
 	if now.Before(w.retry) {
 		return ErrUnusable
 	}
-	seg, err := create(w.path, now)
+	seg, err := create(w.dir, now)
 	if err != nil {
 		w.retry = now.Add(time.Second)
 		return fmt.Errorf("%w: %w", ErrUnusable, err)
@@ -210,7 +227,8 @@ func (w *Writer) Close() error {
 }
 
 // create makes a segment and brings its name to stable storage.
-func create(path string, now time.Time) (*segment, error) {
+func create(in Dir, now time.Time) (*segment, error) {
+	path := in.path
 	dir, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		if err = os.Mkdir(path, 0o700); err == nil || errors.Is(err, os.ErrExist) {
@@ -226,7 +244,7 @@ func create(path string, now time.Time) (*segment, error) {
 	if err != nil {
 		return nil, err
 	}
-	head, stamp := header()
+	head, stamp := header(in.boot)
 	_, err = f.WriteAt(head, 0)
 	if err == nil {
 		err = f.Sync()
@@ -306,9 +324,9 @@ const headerSize = 80
 
 const title = "postern queue journal 1"
 
-func header() (head []byte, stamp uint32) {
+func header(boot string) (head []byte, stamp uint32) {
 	stamp = rand.Uint32()
-	return fmt.Appendf(nil, "%-*s\n", headerSize-1, fmt.Sprintf("%s %08x %s", title, stamp, bootID())), stamp
+	return fmt.Appendf(nil, "%-*s\n", headerSize-1, fmt.Sprintf("%s %08x %s", title, stamp, boot)), stamp
 }
 
 // parseHeader reads the first line of a segment.
@@ -317,16 +335,6 @@ func parseHeader(head []byte) (stamp uint32, boot string, ok bool) {
 	number, boot, _ := strings.Cut(rest, " ")
 	n, err := strconv.ParseUint(number, 16, 32)
 	return uint32(n), strings.TrimSpace(boot), ok && err == nil
-}
-
-// bootID names the run of the machine. Where the kernel does not tell, every
-// start counts as one.
-func bootID() string {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
-	if err != nil || len(b) < 36 {
-		return "unknown"
-	}
-	return string(b[:36])
 }
 
 // An Entry is one message in the journal.

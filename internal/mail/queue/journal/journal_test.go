@@ -17,7 +17,7 @@ import (
 // read returns what the segments hold that nobody writes to.
 func read(t *testing.T, dir string) map[string]string {
 	t.Helper()
-	segments, _, err := Segments(dir)
+	segments, _, err := NewDir(dir).Segments()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func read(t *testing.T, dir string) map[string]string {
 
 func TestAppend(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "journal") // made on demand
-	w := NewWriter(dir)
+	w := NewWriter(NewDir(dir))
 	want := make(map[string]string)
 	var wg sync.WaitGroup
 	for n := range 200 {
@@ -88,7 +88,7 @@ func TestTornEnd(t *testing.T) {
 	} {
 		t.Run(damage.name, func(t *testing.T) {
 			dir := t.TempDir()
-			w := NewWriter(dir)
+			w := NewWriter(NewDir(dir))
 			for _, id := range []string{"FIRST", "SECOND"} {
 				if err := w.Append(Entry{Queue: 'I', ID: id, Body: []byte("content of " + id)}); err != nil {
 					t.Fatal(err)
@@ -103,7 +103,7 @@ func TestTornEnd(t *testing.T) {
 			if err := os.WriteFile(names[0], damage.do(b), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			segments, _, err := Segments(dir)
+			segments, _, err := NewDir(dir).Segments()
 			if err != nil || len(segments) != 1 {
 				t.Fatal(segments, err)
 			}
@@ -125,12 +125,12 @@ func TestTornEnd(t *testing.T) {
 // What an earlier use has left in a file is not read.
 func TestFilesAreUsedAgain(t *testing.T) {
 	dir := t.TempDir()
-	first := NewWriter(dir)
+	first := NewWriter(NewDir(dir))
 	for n := range 3 {
 		first.Append(Entry{Queue: 'I', ID: fmt.Sprintf("OLD%d", n), Body: []byte("same length")})
 	}
 	first.Close()
-	segments, _, err := Segments(dir)
+	segments, _, err := NewDir(dir).Segments()
 	if err != nil || len(segments) != 1 {
 		t.Fatal(segments, err)
 	}
@@ -142,7 +142,7 @@ func TestFilesAreUsedAgain(t *testing.T) {
 		t.Errorf("a removed segment is read: %v", got)
 	}
 	before, _ := os.ReadDir(dir)
-	second := NewWriter(dir)
+	second := NewWriter(NewDir(dir))
 	if err := second.Append(Entry{Queue: 'I', ID: "NEW0", Body: []byte("same length")}); err != nil {
 		t.Fatal(err)
 	}
@@ -157,7 +157,7 @@ func TestFilesAreUsedAgain(t *testing.T) {
 
 func TestFailingSync(t *testing.T) {
 	dir := t.TempDir()
-	w := NewWriter(dir)
+	w := NewWriter(NewDir(dir))
 	boom := errors.New("boom")
 	w.SetFault(func() error { return boom })
 	if err := w.Append(Entry{Queue: 'I', ID: "LOST"}); !errors.Is(err, boom) {
@@ -179,7 +179,7 @@ func TestFailingSync(t *testing.T) {
 func TestNoDirectory(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	os.WriteFile(file, nil, 0o600)
-	w := NewWriter(file)
+	w := NewWriter(NewDir(file))
 	for range 2 {
 		if err := w.Append(Entry{ID: "X"}); !errors.Is(err, ErrUnusable) {
 			t.Errorf("append: %v, want ErrUnusable", err)
@@ -189,7 +189,7 @@ func TestNoDirectory(t *testing.T) {
 
 func TestDone(t *testing.T) {
 	dir := t.TempDir()
-	d, other := NewDone(dir), NewDone(dir)
+	d, other := NewDone(NewDir(dir)), NewDone(NewDir(dir))
 	defer d.Close()
 	defer other.Close()
 	for _, err := range []error{d.Add("A1"), other.Add("B2"), d.Add("C3"), d.Sync(), other.Sync(), d.Sync()} {
@@ -201,35 +201,35 @@ func TestDone(t *testing.T) {
 	f, _ := os.OpenFile(names[len(names)-1], os.O_APPEND|os.O_WRONLY, 0)
 	f.WriteString("HALF") // a crash in the middle of a line
 	f.Close()
-	got, err := ReadDone(dir, time.Now().Add(-time.Minute))
+	got, err := NewDir(dir).Done(time.Now().Add(-time.Minute))
 	if err != nil || len(got) != 3 || !got["A1"] || !got["B2"] || !got["C3"] {
-		t.Errorf("ReadDone: %v %v, want A1 B2 C3", got, err)
+		t.Errorf("Done: %v %v, want A1 B2 C3", got, err)
 	}
-	if got, _ := ReadDone(dir, time.Now().Add(time.Hour)); len(got) != 0 {
-		t.Errorf("ReadDone since later: %v", got)
+	if got, _ := NewDir(dir).Done(time.Now().Add(time.Hour)); len(got) != 0 {
+		t.Errorf("Done since later: %v", got)
 	}
-	if err := Forget(dir, time.Now().Add(-time.Hour)); err != nil {
+	if err := NewDir(dir).Forget(time.Now().Add(-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := ReadDone(dir, time.Time{}); len(got) != 3 {
+	if got, _ := NewDir(dir).Done(time.Time{}); len(got) != 3 {
 		t.Errorf("a list in use was forgotten: %v", got)
 	}
-	if err := Forget(dir, time.Now().Add(time.Hour)); err != nil {
+	if err := NewDir(dir).Forget(time.Now().Add(time.Hour)); err != nil {
 		t.Fatal(err)
 	}
-	if got, _ := ReadDone(dir, time.Time{}); len(got) != 0 {
+	if got, _ := NewDir(dir).Done(time.Time{}); len(got) != 0 {
 		t.Errorf("still there after Forget: %v", got)
 	}
 }
 
 func TestDoneWithoutJournal(t *testing.T) {
-	if err := NewDone(filepath.Join(t.TempDir(), "none")).Add("A1"); err != nil {
+	if err := NewDone(NewDir(filepath.Join(t.TempDir(), "none"))).Add("A1"); err != nil {
 		t.Errorf("Add: %v, want nothing done", err)
 	}
 }
 
 func FuzzSegment(f *testing.F) {
-	head, stamp := header()
+	head, stamp := header(NewDir("").boot)
 	e := Entry{Queue: 'I', ID: "ABC123", Body: []byte("some content")}.append(nil)
 	stampAll(e, stamp)
 	f.Add(append(slices.Clone(head), e...))
@@ -241,7 +241,7 @@ func FuzzSegment(f *testing.F) {
 			t.Fatal(err)
 		}
 		read := 0
-		segments, _, err := Segments(dir)
+		segments, _, err := NewDir(dir).Segments()
 		if err != nil {
 			t.Fatal(err)
 		}

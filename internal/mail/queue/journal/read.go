@@ -33,8 +33,11 @@ type Segment struct {
 // Segments returns the segments in the directory that nobody writes to, the
 // oldest first, and the time of the oldest of all, those in use included; zero
 // when there is none.
-func Segments(path string) (left []*Segment, oldest time.Time, err error) {
-	entries, err := os.ReadDir(path)
+func (d Dir) Segments() (left []*Segment, oldest time.Time, err error) {
+	if d.boot == "" {
+		return nil, oldest, nil
+	}
+	entries, err := os.ReadDir(d.path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, oldest, nil
 	}
@@ -49,7 +52,7 @@ func Segments(path string) (left []*Segment, oldest time.Time, err error) {
 		if oldest.IsZero() || since.Before(oldest) {
 			oldest = since
 		}
-		s, err := openSegment(path+"/"+e.Name(), since)
+		s, err := d.openSegment(d.path+"/"+e.Name(), since)
 		if err != nil {
 			closeAll(left)
 			return nil, oldest, err
@@ -69,7 +72,7 @@ func closeAll(segments []*Segment) {
 }
 
 // openSegment returns nil for a segment that is in use or has just gone.
-func openSegment(path string, since time.Time) (*Segment, error) {
+func (d Dir) openSegment(path string, since time.Time) (*Segment, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -98,7 +101,7 @@ func openSegment(path string, since time.Time) (*Segment, error) {
 	}
 	var boot string
 	s.stamp, boot, s.valid = parseHeader(head[:n])
-	s.Stale = !s.valid || boot != bootID() || boot == "unknown"
+	s.Stale = !s.valid || boot != d.boot
 	return s, nil
 }
 
