@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -396,6 +397,20 @@ func (i *Instance) As(user, name string, args ...string) *exec.Cmd {
 	cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
 	cmd.Dir = "/tmp"
 	return cmd
+}
+
+// primaryScript mounts a configuration over the default one, in a mount
+// namespace of its own, and runs a command below the root.
+const primaryScript = `mount --bind "$1" "$2" && root=$3 && shift 3 && exec chroot "$root" "$@"`
+
+// AsPrimary returns cmd, a command below the root, with the instance's
+// configuration in the place of the default one.
+func (i *Instance) AsPrimary(cmd *exec.Cmd) *exec.Cmd {
+	args := []string{"-m", "sh", "-c", primaryScript, "sh", i.Host("etc"), filepath.Join(i.Root, "etc/postfix"), i.Root, cmd.Path}
+	c := exec.Command("unshare", append(args, cmd.Args[1:]...)...)
+	c.Env = slices.DeleteFunc(cmd.Env, func(e string) bool { return strings.HasPrefix(e, "MAIL_CONFIG=") })
+	c.SysProcAttr = &syscall.SysProcAttr{}
+	return c
 }
 
 // Run runs a command of the system and returns what it printed on both

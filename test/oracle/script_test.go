@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"sort"
 	"strings"
 	"syscall"
@@ -25,6 +26,7 @@ type player struct {
 	seen    strings.Builder // the section "want"
 	out     []txtar.File
 	started bool
+	primary bool // commands see the instance's configuration as the default one
 }
 
 // The commands of a script, a line each; "#" begins a comment, and the line
@@ -46,6 +48,7 @@ type player struct {
 //	sunk NAME            what the sink was told goes to "want"
 //	queue NAME           the number of messages in a queue goes to "want"
 //	log [PROGRAM…]       the log, or that of some programs, goes to "want"
+//	primary              commands see the configuration of the instance as the default one, without MAIL_CONFIG
 //	write PATH SECTION MODE OWNER    write a file below the root before or after the start
 var commands = map[string]func(p *player, args []string){
 	"sink":     (*player).sink,
@@ -64,6 +67,7 @@ var commands = map[string]func(p *player, args []string){
 	"queue":    (*player).queue,
 	"log":      (*player).log,
 	"write":    (*player).write,
+	"primary":  func(p *player, _ []string) { p.primary = true },
 }
 
 var users = map[string]uint32{"root": 0, "alice": 2301, "bob": 2302, "carol": 2303, "vmail": 2200}
@@ -131,7 +135,12 @@ func (p *player) start() {
 	p.i.Start()
 }
 
-func (p *player) mask(s string) string { return p.i.NewMasker(p.ports).Text(s) }
+func (p *player) mask(s string) string {
+	return processID.ReplaceAllString(p.i.NewMasker(p.ports).Text(s), "PID: N")
+}
+
+// processID is how "postfix status" names a process.
+var processID = regexp.MustCompile(`PID: \d+`)
 
 func (p *player) sink(args []string) {
 	addr := "127.0.0.1:0"
@@ -181,6 +190,9 @@ func (p *player) run(uid uint32, args []string) {
 		args[n] = p.expandID(p.expand(args[n]))
 	}
 	cmd := p.i.Command(args[0], args[1:]...)
+	if p.primary {
+		cmd = p.i.AsPrimary(cmd)
+	}
 	cmd.Stdin = strings.NewReader(stdin)
 	if uid != 0 {
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uid, Gid: uid}
