@@ -63,6 +63,8 @@ var (
 		{regexp.MustCompile(`(?m)^ {4,}\d+ `), "OFFSET "},
 		{regexp.MustCompile(`(deferred|defer)/[0-9A-F]/`), "$1/X/"},
 		{regexp.MustCompile(`pid \d+`), "pid PID"},
+		{regexp.MustCompile(`( v=Postern )[\d.]+`), "${1}VERSION"},
+		{regexp.MustCompile(`(named_attribute: \w*port=)\d+`), "${1}PORT"},
 		{regexp.MustCompile(`/tmp/\d{10}\.P\d+(?:Q\d+)?\.[-\w]+`), "/tmp/TMPFILE"},
 		// The words of a notice are each system's own; what it says of the message is not.
 		{regexp.MustCompile(`(?s)(This is the mail system at host [^\n]+\n).{1,800}?\n( +The mail system\n)`), "${1}(words)\n$2"},

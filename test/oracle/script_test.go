@@ -13,6 +13,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"postern/internal/protocol/milter/miltertest"
 	"postern/test/harness"
 )
 
@@ -22,6 +23,7 @@ type player struct {
 	archive *txtar.Archive
 	i       *harness.Instance
 	sinks   map[string]*harness.Sink
+	milters map[string]*miltertest.Milter
 	ports   map[string]int
 	seen    strings.Builder // the section "want"
 	out     []txtar.File
@@ -46,6 +48,8 @@ type player struct {
 //	maildir PATH, mailbox PATH      what was delivered goes to "want"
 //	file PATH            a file of the instance goes to "want"
 //	sunk NAME            what the sink was told goes to "want"
+//	milter NAME          start a scripted milter from section NAME; @NAME@ is its port
+//	milted NAME          what the milter was told goes to "want"
 //	queue NAME           the number of messages in a queue goes to "want"
 //	log [PROGRAM…]       the log, or that of some programs, goes to "want"
 //	primary              commands see the configuration of the instance as the default one, without MAIL_CONFIG
@@ -64,6 +68,8 @@ var commands = map[string]func(p *player, args []string){
 	"mailbox":  (*player).mailbox,
 	"file":     (*player).file,
 	"sunk":     (*player).sunk,
+	"milter":   (*player).milter,
+	"milted":   (*player).milted,
 	"queue":    (*player).queue,
 	"log":      (*player).log,
 	"write":    (*player).write,
@@ -73,7 +79,7 @@ var commands = map[string]func(p *player, args []string){
 var users = map[string]uint32{"root": 0, "alice": 2301, "bob": 2302, "carol": 2303, "vmail": 2200}
 
 func play(t *testing.T, archive *txtar.Archive, s harness.System) []txtar.File {
-	p := &player{t: t, archive: archive, sinks: map[string]*harness.Sink{}, ports: map[string]int{}}
+	p := &player{t: t, archive: archive, sinks: map[string]*harness.Sink{}, milters: map[string]*miltertest.Milter{}, ports: map[string]int{}}
 	p.i = harness.New(t, s, harness.Config{})
 	p.ports["smtp"] = p.i.Port
 	for _, line := range strings.Split(string(archive.Comment), "\n") {
@@ -85,7 +91,7 @@ func play(t *testing.T, archive *txtar.Archive, s harness.System) []txtar.File {
 		if !ok {
 			t.Fatalf("unknown command %q", f[0])
 		}
-		if f[0] != "sink" && f[0] != "port" && f[0] != "start" && f[0] != "write" && !p.started {
+		if f[0] != "sink" && f[0] != "port" && f[0] != "milter" && f[0] != "start" && f[0] != "write" && !p.started {
 			p.start()
 		}
 		command(p, f[1:])
@@ -269,6 +275,15 @@ func (p *player) file(args []string) {
 
 func (p *player) sunk(args []string) {
 	p.show("sunk "+args[0], strings.Join(p.sinks[args[0]].Got(), "\n"))
+}
+
+func (p *player) milter(args []string) {
+	m := miltertest.New(p.t, p.section(args[0]))
+	p.milters[args[0]], p.ports[args[0]] = m, m.Port
+}
+
+func (p *player) milted(args []string) {
+	p.show("milted "+args[0], strings.Join(p.milters[args[0]].Got(), "\n"))
 }
 
 func (p *player) queue(args []string) {

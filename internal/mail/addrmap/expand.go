@@ -104,6 +104,9 @@ func NewSeen(limit int) *Seen {
 // Reset forgets everything.
 func (s *Seen) Reset() { clear(s.texts) }
 
+// Drop forgets text.
+func (s *Seen) Drop(text string) { delete(s.texts, strings.ToLower(text)) }
+
 // Add remembers text and says whether it was there before. Beyond the limit
 // nothing new is remembered.
 func (s *Seen) Add(text string) bool {

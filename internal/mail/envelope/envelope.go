@@ -167,7 +167,15 @@ func (e *Envelope) onlyOthers(r *record.FileReader) bool {
 	if e.Sizes.Flags&record.MixedRecipients != 0 {
 		return true
 	}
-	return e.where == inEnvelope && e.skipContent(r)
+	if e.where != inEnvelope {
+		return false
+	}
+	// A recipient that a milter has added stands behind the content.
+	end, ok := e.Sizes.ContentEnd(0)
+	if ok {
+		r.SeekTo(end)
+	}
+	return ok
 }
 
 func (e *Envelope) finish() error {

@@ -110,3 +110,61 @@ func (e *Canceled) Kind() string { return "canceled" }
 
 // Text is the line of Postfix 3.11.
 func (e *Canceled) Text() string { return e.QueueID + ": removed (canceled)" }
+
+// A MilterAction is what a milter decided about a message in cleanup.
+type MilterAction struct {
+	QueueID    string  `json:"queue_id"`
+	Action     string  `json:"action"` // milter-reject, milter-hold, milter-discard
+	Stage      string  `json:"stage"`  // END-OF-MESSAGE; CONNECT, EHLO, MAIL, RCPT, DATA of mail that did not come by SMTP
+	ClientName string  `json:"client_name"`
+	ClientAddr string  `json:"client_address"`
+	Reason     string  `json:"text"`
+	Sender     *string `json:"sender,omitempty"`
+	Recipient  *string `json:"recipient,omitempty"`
+	Proto      string  `json:"proto,omitempty"`
+	Helo       string  `json:"helo,omitempty"`
+}
+
+// Kind is "milter_action".
+func (e *MilterAction) Kind() string { return "milter_action" }
+
+// Text is Postfix's line.
+func (e *MilterAction) Text() string {
+	b := fmt.Appendf(nil, "%s: %s: %s from %s[%s]: %s;", e.QueueID, e.Action, e.Stage, e.ClientName, e.ClientAddr, e.Reason)
+	return string(e.appendEnvelope(b))
+}
+
+func (e *MilterAction) appendEnvelope(b []byte) []byte {
+	if e.Sender != nil {
+		b = fmt.Appendf(b, " from=<%s>", *e.Sender)
+	}
+	if e.Recipient != nil {
+		b = fmt.Appendf(b, " to=<%s>", *e.Recipient)
+	}
+	if e.Proto != "" {
+		b = fmt.Appendf(b, " proto=%s", e.Proto)
+	}
+	if e.Helo != "" {
+		b = fmt.Appendf(b, " helo=<%s>", e.Helo)
+	}
+	return b
+}
+
+// A MilterCheck is what milter_header_checks said of a field that a milter adds.
+type MilterCheck struct {
+	MilterAction
+	Field string `json:"content"`
+}
+
+// Kind is "milter_check".
+func (e *MilterCheck) Kind() string { return "milter_check" }
+
+// Text is Postfix's line.
+func (e *MilterCheck) Text() string {
+	b := fmt.Appendf(nil, "%s: %s: %s %s from %s[%s];", e.QueueID, e.Action, e.Stage, e.Field, e.ClientName, e.ClientAddr)
+	b = e.appendEnvelope(b)
+	if e.Reason != "" {
+		b = fmt.Appendf(b, ": %s", e.Reason)
+	}
+	return string(b)
+}

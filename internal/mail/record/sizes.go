@@ -88,6 +88,11 @@ func ParsePointer(data []byte) (int64, error) {
 	return n, nil
 }
 
+// AppendPointer appends a whole Ptr record that leads to offset to.
+func AppendPointer(b []byte, to int64) []byte {
+	return appendPadded(append(b, byte(Ptr), PointerData), to)
+}
+
 func appendPadded(b []byte, n int64) []byte {
 	var d [20]byte
 	s := strconv.AppendInt(d[:0], n, 10)

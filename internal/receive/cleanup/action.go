@@ -68,6 +68,13 @@ func (t *transaction) act(context string, text []byte, r check.Result) (_ []byte
 
 // reject refuses the message, for good or for now.
 func (t *transaction) reject(context string, text []byte, reason string) {
+	t.refuseContent(reason)
+	t.checking = false
+	t.logAction(context, text, check.Result{Action: check.Reject, Text: t.reason})
+}
+
+// refuseContent sets the reason and the status of a refusal.
+func (t *transaction) refuseContent(reason string) {
 	d := ipc.StatusContent.Detail()
 	t.reason = d.DSN + " " + d.Text
 	if reason != "" {
@@ -78,8 +85,6 @@ func (t *transaction) reject(context string, text []byte, reason string) {
 		}
 		t.reason = string(r.Status) + " " + r.Reason
 	}
-	t.checking = false
-	t.logAction(context, text, check.Result{Action: check.Reject, Text: t.reason})
 	if t.reason[0] == '4' {
 		t.errs |= ipc.StatusDefer
 	} else {

@@ -56,6 +56,7 @@ type Server struct {
 	senderBCC  *table.Maps
 	rcptBCC    *table.Maps
 	checks     check.Checks
+	milters    milterServer
 	propagate  extensionUse
 	drop       dropped
 	fromFormat fromFormat
@@ -84,6 +85,9 @@ func (s *Server) Open(e *service.Env) error {
 	s.trace = bounce.New(e.Endpoint("private", e.Common.TraceServiceName, bounce.Protocol))
 	s.qmgr = newWaker(e.Common.QueueServiceName, e.Common.TriggerTimeout)
 	s.messages.New = func() any { return newTransaction(s) }
+	if err := s.openMilters(e.Tables); err != nil {
+		return err
+	}
 	return s.openTables(e.Tables)
 }
 
@@ -126,7 +130,9 @@ func (s *Server) receive(ctx context.Context, conn *attr.Conn, records *timedRea
 		return err
 	}
 	records.on = true
+	m.conn = conn
 	gone := m.read(record.NewReader(conn.R))
+	m.conn = nil
 	records.on = false
 	if gone {
 		m.discarded(false)

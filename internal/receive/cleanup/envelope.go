@@ -20,6 +20,13 @@ const (
 	attrSASLMethod = "sasl_method"
 	attrSASLUser   = "sasl_username"
 	attrSASLSender = "sasl_sender"
+	attrClientName = "client_name"
+	attrReverse    = "reverse_client_name"
+	attrClientAddr = "client_address"
+	attrClientPort = "client_port"
+	attrServerAddr = "server_address"
+	attrServerPort = "server_port"
+	attrHelo       = "helo_name"
 )
 
 // The rewriting contexts of header addresses.
@@ -30,7 +37,7 @@ const (
 
 // Record types of the envelope, and those that say that the recipients begin.
 const (
-	envelopeTypes  = "MCTcFILSDROWVA>K<ionfde/"
+	envelopeTypes  = "MCTcFILSDROWVA>K<ionfde/m"
 	envelopeRcpt   = "MDRO/on"
 	extractedTypes = "EDROPreAFIL>Kon/f<i"
 	extractedRcpt  = "EDRO/on"
@@ -56,6 +63,10 @@ func (t *transaction) envelopeRecord(typ record.Type, data []byte) {
 		t.beforeRecipients()
 	}
 	if t.recipientRecord(typ, mapped, data, value) {
+		return
+	}
+	if typ == record.Milters {
+		t.miltersRecord(data)
 		return
 	}
 	if typ == record.Mesg {
@@ -275,7 +286,8 @@ func (t *transaction) attribute(data []byte) bool {
 			return false
 		}
 		t.traceFlags = n
-	case attrEncoding, attrLogOrigin, attrLogHelo, attrLogProto, attrSASLMethod, attrSASLUser, attrSASLSender:
+	case attrEncoding, attrLogOrigin, attrLogHelo, attrLogProto, attrSASLMethod, attrSASLUser, attrSASLSender,
+		attrClientName, attrReverse, attrClientAddr, attrClientPort, attrServerAddr, attrServerPort, attrHelo:
 		t.attrs[string(name)] = string(value)
 	}
 	return true
@@ -308,5 +320,7 @@ func (t *transaction) endEnvelope() {
 		return
 	}
 	t.inRcpt = false
+	t.emulateMail()
+	t.markRecipients()
 	t.beginContent()
 }

@@ -56,5 +56,6 @@ func (t *transaction) endExtracted() {
 			}
 		}
 	}
+	t.markMeta()
 	t.put(record.End, nil)
 }

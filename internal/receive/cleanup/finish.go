@@ -23,6 +23,10 @@ func (t *transaction) finish() (ipc.Status, string) {
 			t.errs |= ipc.StatusBad
 		}
 	}
+	if t.ok() && t.errs == 0 {
+		t.putSizes()
+		t.askMilters()
+	}
 	discard := t.flags&ipc.FlagDiscard != 0
 	if discard {
 		t.errs = 0
@@ -49,7 +53,7 @@ func (t *transaction) putSizes() {
 		ContentOffset: t.contentOff,
 		Recipients:    t.rcptCount,
 		Flags:         t.qmgrFlags,
-		Length:        t.contentEnd - t.contentOff,
+		Length:        t.contentEnd - t.contentOff + t.layout.delta,
 		SendOpts:      t.sendOpts,
 	}
 	t.line = record.Append(t.line[:0], record.Size, string(sizes.Append(nil)))

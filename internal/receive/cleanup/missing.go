@@ -20,6 +20,7 @@ func (t *transaction) HeaderEnd() {
 	if !t.ok() {
 		return
 	}
+	defer t.markHeader()
 	prefix := ""
 	id, date, from := message.MessageID, message.Date, message.From
 	if t.resent {

@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"postern/internal/config/param"
+	"postern/internal/protocol/milter"
 )
 
 // Config holds the parameters of cleanup.
@@ -60,6 +61,10 @@ type Config struct {
 	VirtualAliasLength        int    // virtual_alias_address_length_limit
 	PropagateExtensions       string // propagate_unmatched_extensions
 	RemoteRewriteDomain       string // remote_header_rewrite_domain
+
+	Milter             milter.Params
+	NonSMTPDMilters    string // non_smtpd_milters
+	MilterHeaderChecks string // milter_header_checks
 }
 
 // Params names the main.cf parameters that cleanup reads.
@@ -112,4 +117,8 @@ func (c *Config) Params(s *param.Set) {
 	s.Int(&c.VirtualAliasLength, "virtual_alias_address_length_limit", 1000, param.Min(10))
 	s.Str(&c.PropagateExtensions, "propagate_unmatched_extensions", "canonical, virtual")
 	s.Str(&c.RemoteRewriteDomain, "remote_header_rewrite_domain", "")
+
+	c.Milter.Params(s)
+	s.Str(&c.NonSMTPDMilters, "non_smtpd_milters", "")
+	s.Str(&c.MilterHeaderChecks, "milter_header_checks", "")
 }

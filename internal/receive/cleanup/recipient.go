@@ -20,7 +20,9 @@ func (t *transaction) envelopeSender(addr string) {
 	addr = t.complete(rewrite.Local, addr)
 	addr = t.mapEnvelope(addr, envelopeSender)
 	t.needUTF8(addr, optUTF8Sender)
+	at := t.w.Offset()
 	t.putString(record.Sender, addr)
+	t.markSender(at)
 	t.sender, t.seenSender = addr, true
 	t.bccFrom(t.s.senderBCC, addr)
 	if t.rcptCount > 1 {
@@ -32,6 +34,7 @@ func (t *transaction) envelopeSender(addr string) {
 
 // recipient takes one recipient of the client's.
 func (t *transaction) recipient(addr string) {
+	t.emulateMail()
 	if addr == "" {
 		addr = t.s.common.EmptyAddressRecipient
 	}
@@ -43,6 +46,7 @@ func (t *transaction) recipient(addr string) {
 	t.needUTF8(addr, 0)
 	t.outRecipient(addr, t.origRcpt, t.dsnOrig, t.dsnNotify)
 	t.rcpt, t.seenRcpt = addr, true
+	t.emulateRcpt(addr)
 	t.bccFrom(t.s.rcptBCC, addr)
 }
 
@@ -216,8 +220,17 @@ func (t *transaction) putRecipient(addr, orig, dsnOrig string, notify int) {
 // differ in what the sender called them are different
 // (enable_original_recipient).
 func (t *transaction) duplicate(addr, orig, dsnOrig string, notify int) bool {
+	return t.dups.Add(t.dupKey(addr, orig, dsnOrig, notify))
+}
+
+func (t *transaction) dupKey(addr, orig, dsnOrig string, notify int) string {
 	if !t.s.common.EnableOriginalRecipient {
-		return t.dups.Add(addr)
+		return addr
 	}
-	return t.dups.Add(strings.Join([]string{dsnOrig, strconv.Itoa(notify), orig, addr}, "\n"))
+	return strings.Join([]string{dsnOrig, strconv.Itoa(notify), orig, addr}, "\n")
+}
+
+// forget makes a recipient that was taken away new again.
+func (t *transaction) forget(addr, orig, dsnOrig string, notify int) {
+	t.dups.Drop(t.dupKey(addr, orig, dsnOrig, notify))
 }

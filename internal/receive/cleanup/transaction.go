@@ -84,6 +84,8 @@ type transaction struct {
 	buf        []byte // a rewritten header field
 	octets     []byte // a line after filterOctets
 	line       []byte // a record being formatted
+
+	milterState
 }
 
 type segment int
@@ -118,6 +120,7 @@ func (t *transaction) begin(ctx context.Context, d *queue.Draft, flags ipc.Flags
 	if flags&ipc.FlagSMTPUTF8 != 0 {
 		t.sendOpts |= optSMTPUTF8
 	}
+	t.layout.on = t.filtered()
 	if flags&ipc.FlagRequireTLS != 0 {
 		t.sendOpts |= optRequireTLS
 	}
@@ -156,6 +159,7 @@ func (t *transaction) end() {
 		t.stop()
 		t.waiting, t.stop = nil, nil
 	}
+	t.endMilters()
 	t.cancel()
 }
 
@@ -213,7 +217,7 @@ const maxRecord = 100_000
 
 // take handles one record.
 func (t *transaction) take(typ record.Type, data []byte) {
-	if i := bytes.IndexByte(data, 0); i >= 0 && t.segment != inContent {
+	if i := bytes.IndexByte(data, 0); i >= 0 && t.segment != inContent && typ != record.Milters {
 		data = data[:i] // no text of the envelope has a NUL
 	}
 	switch t.segment {
@@ -235,6 +239,7 @@ func (t *transaction) put(typ record.Type, data []byte) {
 	if !t.ok() {
 		return
 	}
+	at := t.w.Offset()
 	if limit := t.s.common.LineLengthLimit; len(data) > limit && (typ == record.Norm || typ == record.Cont && t.segment == inContent) {
 		for len(data) > limit {
 			t.w.Put(record.Cont, data[:limit])
@@ -242,6 +247,9 @@ func (t *transaction) put(typ record.Type, data []byte) {
 		}
 	}
 	t.written(t.w.Put(typ, data))
+	if t.layout.inHeader && typ != record.Mesg {
+		t.pad(at)
+	}
 }
 
 func (t *transaction) putString(typ record.Type, data string) {

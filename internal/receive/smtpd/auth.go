@@ -178,6 +178,11 @@ func (s *session) authenticate(arg string) outcome {
 	case s.auth != nil:
 		return say(ok(503, "5.5.1", "Error: already authenticated"))
 	}
+	if r := s.milterOther(); r.Transient() {
+		return say(ok(454, "4.3.0", "Try again later"))
+	} else if !r.IsZero() {
+		return say(r)
+	}
 	words := strings.Fields(arg)
 	if len(words) < 1 || len(words) > 2 {
 		return say(ok(501, "5.5.4", "Syntax: AUTH mechanism"))

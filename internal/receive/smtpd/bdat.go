@@ -74,6 +74,12 @@ func (s *session) chunk(size int64, final bool) outcome {
 			return s.swallow(size, r, final)
 		}
 	}
+	if s.tx.bdat == nil {
+		if r := s.milterData(); !r.IsZero() {
+			s.bdatFailed = true
+			return s.swallow(size, r, final)
+		}
+	}
 	if limit := s.common.MessageSizeLimit; limit > 0 && (size > limit || s.tx.octets > limit-size) {
 		s.tx.status |= cleanup.StatusSize
 		s.bdatFailed = true

@@ -39,6 +39,9 @@ func (s *session) data(arg string) outcome {
 			return say(r)
 		}
 	}
+	if r := s.milterData(); !r.IsZero() {
+		return say(r)
+	}
 	if s.tx.filter != nil {
 		if r, taken := s.tx.filter.Command("DATA", '3'); !taken {
 			return say(r)
@@ -78,6 +81,10 @@ type content struct {
 // beginContent writes the marker and our Received: field.
 func (s *session) beginContent() *content {
 	w := s.tx.queue.Records()
+	if err := s.passMilters(); err != nil {
+		s.log.Warningf("%s: pass milters to cleanup: %v", s.queueID(), err)
+		s.tx.status |= cleanup.StatusWrite
+	}
 	s.effectRecords(w)
 	w.PutString(record.Mesg, "")
 	if s.tx.filter == nil || !s.xf.given { // Postfix: the trace of an upstream filter is enough
@@ -213,6 +220,9 @@ func (s *session) failure(status cleanup.Status, reason string) smtp.Reply {
 		s.log.Warningf("%squeue file size limit exceeded", s.idPrefix())
 	}
 	if r, isReply := smtp.ParseReply(reason); isReply && r.Code >= 400 {
+		if strings.Contains(reason, "\r\n") {
+			return parseMilterReply(reason)
+		}
 		return r
 	}
 	d := status.Detail()

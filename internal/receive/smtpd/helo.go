@@ -24,6 +24,9 @@ func (s *session) ehlo(arg string) outcome {
 	s.extended = true
 	o.Status = ""
 	o.Lines = append([]string{s.common.MyHostname}, s.keywords()...)
+	if s.heloRefused {
+		o.Lines = []string{s.common.MyHostname, "ENHANCEDSTATUSCODES"}
+	}
 	s.subject.PipeliningOK = !s.discards["pipelining"]
 	return o
 }
@@ -33,11 +36,14 @@ func (s *session) greet(verb, arg, protocol string) outcome {
 		return say(ok(501, "", "Syntax: "+verb+" hostname"))
 	}
 	name := heloName(arg)
+	again := s.subject.HasHelo
 	s.reset()
-	if s.subject.Protocol == "ESMTP" {
+	before := s.subject.Protocol
+	if before == "ESMTP" {
 		protocol = "ESMTP" // Postfix: HELO does not take it back
 	}
 	s.subject.NewSession()
+	s.subject.Protocol = before
 	s.subject.Helo, s.subject.HasHelo = name, true
 	s.extended = false
 	s.subject.PipeliningOK = false
@@ -46,6 +52,15 @@ func (s *session) greet(verb, arg, protocol string) outcome {
 			s.subject.Helo, s.subject.HasHelo = "", false
 			return say(r)
 		}
+	}
+	s.heloRefused = false
+	if r := s.milterHelo(arg); r.Code == 421 {
+		return say(r)
+	} else if r.Permanent() {
+		s.heloRefused = true
+	}
+	if again {
+		s.milters.Abort()
 	}
 	s.subject.Protocol = protocol
 	return say(smtp.NewReply(250, "", s.common.MyHostname))

@@ -55,6 +55,10 @@ func (s *session) mail(arg string) outcome {
 			return say(r)
 		}
 	}
+	if r := s.milterMail(path, options); !r.IsZero() {
+		s.reset()
+		return say(r)
+	}
 	s.tx = tx
 	if !s.conf.DelayOpen {
 		if err := s.openQueue(); err != nil {

@@ -16,6 +16,7 @@ type Config struct {
 	TLS      starttls.ServerParams
 	SASL     saslConfig
 	DNS      dns.Params
+	Milter   milterConfig
 
 	Banner                        string
 	Timeout                       time.Duration
@@ -67,9 +68,6 @@ type Config struct {
 	ProxyTimeout                          time.Duration
 	UpstreamTimeout                       time.Duration
 
-	// Features of issues to come; a value is refused at start.
-	milters, milterMaps string
-
 	VirtualAliasDomains, VirtualMailboxDomains string
 }
 
@@ -79,11 +77,11 @@ func (c *Config) Params(s *param.Set) {
 	c.TLS.Params(s)
 	c.SASL.params(s)
 	c.DNS.Params(s)
+	c.Milter.params(s)
 	c.session(s)
 	c.dialogue(s)
 	c.limits(s)
 	c.outside(s)
-	c.refused(s)
 }
 
 func (c *Config) session(s *param.Set) {
@@ -154,25 +152,6 @@ func (c *Config) limits(s *param.Set) {
 	s.Str(&c.ClientExceptions, "smtpd_client_event_limit_exceptions", "${smtpd_client_connection_limit_exceptions:$mynetworks}")
 	s.Int(&c.IPv4Prefix, "smtpd_client_ipv4_prefix_length", 32, param.Min(0), param.Max(32))
 	s.Int(&c.IPv6Prefix, "smtpd_client_ipv6_prefix_length", 84, param.Min(0), param.Max(128))
-}
-
-func (c *Config) refused(s *param.Set) {
-	s.Str(&c.milters, "smtpd_milters", "")
-	s.Str(&c.milterMaps, "smtpd_milter_maps", "")
-}
-
-// unsupported returns the name of a parameter that is set and asks for what
-// does not exist yet, or "".
-func (c *Config) unsupported() string {
-	for _, p := range [...][2]string{
-		{"smtpd_milters", c.milters},
-		{"smtpd_milter_maps", c.milterMaps},
-	} {
-		if p[1] != "" {
-			return p[0]
-		}
-	}
-	return ""
 }
 
 // classes are the parameters of the address classes.

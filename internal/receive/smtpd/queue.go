@@ -34,7 +34,7 @@ func (s *session) openQueue() error {
 	if s.filter != nil {
 		return s.startFilter()
 	}
-	flags := s.flags
+	flags := s.flags &^ cleanup.FlagMilter // non_smtpd_milters are not for this mail
 	if s.tx.smtputf8 {
 		flags |= cleanup.FlagSMTPUTF8
 	} else if s.common.SMTPUTF8Enable {
@@ -47,6 +47,7 @@ func (s *session) openQueue() error {
 	s.tx.queue = q
 	s.subject.QueueID = q.ID()
 	w := q.Records()
+	s.announceMilters(w)
 	t := s.tx.arrival
 	w.Printf(record.Time, "%d %d", t.Unix(), t.Nanosecond()/1000)
 	if s.conf.ContentFilter != "" {

@@ -57,7 +57,14 @@ func (s *session) rcpt(arg string) outcome {
 		s.tx.overshoot++
 		return outcome{Reply: ok(452, "4.5.3", "Error: too many recipients"), failed: s.tx.overshoot > s.conf.RecipientOvershootLimit}
 	}
-	if o := s.checkRecipient(r.addr); !o.IsZero() || o.silent {
+	o := s.checkRecipient(r.addr)
+	if o.silent {
+		return o
+	}
+	if e := s.milterRcpt(r.addr, path, options, o.Reply); !e.IsZero() {
+		return say(e)
+	}
+	if !o.IsZero() {
 		return o
 	}
 	return s.addRecipient(r)

@@ -61,6 +61,8 @@ func (s *Server) Serve(ctx context.Context, c net.Conn) error {
 		n.write()
 	}
 	n.reset()
+	n.forgetHelo()
+	n.milters.Disconnect()
 	n.uncount()
 	n.disconnected()
 	return nil
@@ -141,6 +143,9 @@ func (s *session) greeting() smtp.Reply {
 			return r
 		}
 	}
+	if r := s.milterConnect(); !r.IsZero() {
+		return r
+	}
 	return smtp.NewReply(220, "", s.banner)
 }
 
@@ -154,7 +159,7 @@ func (s *session) tooManyConnections() smtp.Reply {
 		s.log.Warningf("%v", err)
 		return smtp.Reply{}
 	}
-	s.counted = true
+	s.counted, s.connections = true, c.Count
 	what, n := "", 0
 	switch {
 	case s.conf.ClientConnectionCount > 0 && c.Count > s.conf.ClientConnectionCount:
@@ -244,7 +249,7 @@ func (s *session) command(line string) {
 		s.end = true
 		return
 	}
-	s.dispatch(n, arg)
+	s.dispatch(n, verb, arg)
 }
 
 // complain is a reply that counts as an error.
@@ -289,14 +294,13 @@ func headerName(s string) bool {
 }
 
 // dispatch runs the command with the number n.
-func (s *session) dispatch(n int, arg string) {
+func (s *session) dispatch(n int, verb, arg string) {
 	if !s.denied.IsZero() && n != cmdQUIT {
 		s.complain(ok(503, "5.7.0", "Error: access denied for "+s.subject.LogClient.String()))
 		return
 	}
 	if n == cmdUnknown {
-		s.where = "UNKNOWN"
-		s.complain(ok(500, "5.5.2", "Error: command not recognized"))
+		s.complain(s.unknown(verb))
 		return
 	}
 	c := &commands[n]

@@ -7,6 +7,7 @@ import (
 
 	"postern/internal/ipc/cleanup"
 	"postern/internal/mail/event"
+	"postern/internal/protocol/milter"
 	"postern/internal/protocol/smtp"
 	"postern/internal/protocol/starttls"
 	"postern/internal/receive/smtpd/beforequeue"
@@ -31,6 +32,7 @@ type session struct {
 	tls        *starttls.Session
 	auth       *authState // nil while nobody has authenticated
 	tx         *transaction
+	milters    *milter.Chain
 	bdatFailed bool // a chunk was refused; the rest of the message is swallowed
 
 	line        string // the command as it was given
@@ -39,16 +41,20 @@ type session struct {
 	bareSeen    bool // noted at the end of the session
 	discards    map[string]bool
 	extended    bool // EHLO, not HELO
+	heloRefused bool // by a milter, which is only said later
 	errors      int
 	junk        int
 	counts      [cmdUnknown + 1]event.CommandCount
 	trusted     bool // may use XFORWARD: by the address of the connection
 	counted     bool // anvil knows of the connection
 	limited     bool // the client is not exempt from limits
+	connections int  // of the client, as anvil counts them
 	denied      smtp.Reply
 	end         bool
 	reason      string // why the session ends, for the log
 	octets      int64  // of message content when it ended; -1 outside of it
+
+	milterRefused smtp.Reply // of the recipient of which the milters are being told
 }
 
 // A transaction is one message, from MAIL to the end of data. Without MAIL
@@ -81,6 +87,9 @@ type transaction struct {
 func (s *session) reset() {
 	if s.tx != nil && s.tx.queue != nil {
 		s.tx.queue.Close() // cleanup removes what is not finished
+	}
+	if s.tx != nil || s.subject.HasSender {
+		s.milters.Abort()
 	}
 	s.tx = nil
 	s.bdatFailed = false

@@ -41,6 +41,9 @@ func (s *session) vrfy(arg string) outcome {
 		}
 		return say(ok(501, "5.5.4", text))
 	}
+	if r := s.milterOther(); !r.IsZero() {
+		return say(r)
+	}
 	if i := len(arg) - len(" SMTPUTF8"); i > 0 && strings.EqualFold(arg[i:], " SMTPUTF8") {
 		arg = strings.TrimRight(arg[:i], " ")
 	}
@@ -65,6 +68,9 @@ func (s *session) etrn(arg string) outcome {
 		return say(ok(503, "", "Error: MAIL transaction in progress"))
 	case arg == "" || strings.ContainsAny(arg, " \t"):
 		return say(ok(500, "", "Syntax: ETRN domain"))
+	}
+	if r := s.milterOther(); !r.IsZero() {
+		return say(r)
 	}
 	name := arg
 	if name[0] == '@' || name[0] == '#' {

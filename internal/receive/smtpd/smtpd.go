@@ -77,6 +77,7 @@ type Server struct {
 	policy, stressPolicy *restrict.Engine
 	tls                  *starttls.Server
 	sasl                 *saslServer
+	milters              milterServer
 	names                *dns.Native
 	resolver             Resolver
 	cleanup              Opener
@@ -123,9 +124,6 @@ func (s *Server) StressParams(p *param.Set) { s.stressed.Params(p) }
 // Open reads keys and tables, and prepares whatever a session asks.
 func (s *Server) Open(e *service.Env) error {
 	c := &s.normal
-	if name := c.unsupported(); name != "" {
-		return fmt.Errorf("parameter %s is not supported yet", name)
-	}
 	s.common, s.log, s.name, s.standAlone, s.stress = e.Common, e.Log, e.Name, e.StandAlone, e.Stress
 	s.now, s.sleep = time.Now, pause
 	s.buffers = smtp.NewBuffers()
@@ -152,7 +150,7 @@ func (s *Server) Open(e *service.Env) error {
 	if s.flags, err = receiveFlags(c.ReceiveOverrideOptions, s.common.SMTPUTF8Enable); err != nil {
 		return err
 	}
-	for _, step := range []func(*service.Env) error{s.openClients, s.openLists, s.openFilter, s.openPolicy, s.openTLS, s.openSASL} {
+	for _, step := range []func(*service.Env) error{s.openClients, s.openLists, s.openFilter, s.openPolicy, s.openTLS, s.openSASL, s.openMilters} {
 		if err := step(e); err != nil {
 			return err
 		}

@@ -21,6 +21,11 @@ func (s *session) starttls(arg string) outcome {
 	case !s.Server.tls.Available():
 		return say(ok(454, "4.7.0", "TLS not available due to local problem"))
 	}
+	if r := s.milterOther(); r.Transient() {
+		return say(ok(454, "4.3.0", "Try again later"))
+	} else if !r.IsZero() {
+		return say(r)
+	}
 	if s.limitsApply(s.conf.ClientNewTLSRate) {
 		c, err := s.counter.Tell(s.ctx, anvil.NewTLSStat, s.name, s.clientKey())
 		if err == nil && c.Rate > s.conf.ClientNewTLSRate {
@@ -58,6 +63,7 @@ func (s *session) handshake() bool {
 	s.tls, s.conn = t, t.Conn
 	s.in.Reset(t.Conn)
 	s.reset()
+	s.forgetHelo()
 	s.subject.NewSession()
 	s.subject.TLS = t
 	s.auth = nil

@@ -116,6 +116,8 @@ func (s *session) xclient(arg string) outcome {
 func (s *session) become(p peer, helo, proto, login string, hasLogin bool) outcome {
 	s.uncount()
 	s.reset()
+	s.milters.Disconnect()
+	s.milters = nil
 	s.xf = xforward{}
 	s.subject.NewSession()
 	s.setPeer(p)
