@@ -63,7 +63,7 @@ func TestEveryOptionIsOnItsPage(t *testing.T) {
 		"postqueue.1": "../postqueue", "postdrop.1": "../postdrop",
 		"postern-daemons.8": "../../internal/service", "master.8": "../../internal/master",
 		"postern-check.1": "../../internal/admin/check", "postern-diff-config.1": "../../internal/admin/diffconfig",
-		"postern-explain.1": "../../internal/admin/explain", "postern-user.1": "../../internal/admin/user", "postern.1": "../../internal/admin/manual",
+		"postern-explain.1": "../../internal/admin/explain", "postern-tables.1": "../../internal/admin/tables", "postern-user.1": "../../internal/admin/user", "postern.1": "../../internal/admin/manual",
 	}
 	for _, c := range commands() {
 		if dir := "../../internal/admin/" + c.name; exists(dir) {

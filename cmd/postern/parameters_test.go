@@ -9,6 +9,7 @@ import (
 
 // ours are parameters that Postfix 3.11 does not have.
 var ours = map[string]bool{
+	"auto_rebuild_tables":    true,
 	"maillog_format":         true,
 	"queue_journal":          true,
 	"smtpd_sasl_users":       true,

@@ -101,6 +101,7 @@ func tools() []command {
 		{"diff-config", "say what changes for each service between two configuration directories", diffConfig},
 		{"explain", "say what a parameter of main.cf means", explainNames},
 		{"help", "show the manual page of a program", showManual},
+		{"tables", "list the lookup tables that the configuration names, and build anew what is old", listTables},
 		{"user", "look after the users who may log in (smtpd_sasl_type = postern)", user.Main},
 	}
 }

@@ -10,7 +10,10 @@ import (
 	"postern/internal/admin/diffconfig"
 	"postern/internal/admin/explain"
 	"postern/internal/admin/manual"
+	"postern/internal/admin/postalias"
 	"postern/internal/admin/postfix"
+	"postern/internal/admin/postmap"
+	lookup "postern/internal/admin/tables"
 	"postern/internal/config/maincf"
 	"postern/internal/config/pending"
 	"postern/internal/master"
@@ -38,6 +41,15 @@ func diffConfig(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 // checkConfig is the command "postern check".
 func checkConfig(args []string, _ io.Reader, stdout, stderr io.Writer) int {
 	return check.Main(args, stdout, stderr, checked())
+}
+
+// listTables is the command "postern tables".
+func listTables(args []string, _ io.Reader, stdout, stderr io.Writer) int {
+	k := lookup.Knowledge{Parameters: parameters(), Types: tables(), Postmap: postmap.Strict, Postalias: postalias.Strict}
+	for _, p := range daemons() {
+		k.Programs = append(k.Programs, lookup.Program{Name: p.Name, Params: p.New().Params})
+	}
+	return lookup.Main(args, stdout, stderr, k)
 }
 
 // controlSystem is the command postfix.

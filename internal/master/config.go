@@ -29,6 +29,8 @@ type configuration struct {
 	disable   string // master_service_disable
 	chroot    string // what "-" means in the chroot column
 	portNames string // known_tcp_ports
+
+	autoRebuild bool // auto_rebuild_tables
 }
 
 // load reads dir's main.cf and master.cf. old, which may be nil, is the
@@ -80,6 +82,7 @@ func Params(s *param.Set) { new(configuration).params(s) }
 
 func (c *configuration) params(s *param.Set) {
 	s.Str(&c.disable, "master_service_disable", "")
+	s.Bool(&c.autoRebuild, "auto_rebuild_tables", false)
 	s.Str(&c.portNames, "known_tcp_ports", "lmtp=24, smtp=25, smtps=submissions=465, submission=587")
 }
 

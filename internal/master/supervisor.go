@@ -26,6 +26,9 @@ type supervisor struct {
 	sockets  map[address]*sys.Listener
 	children map[int]*child
 	stopping bool
+
+	rebuildTimer *time.Timer
+	rebuilder    int // the process that rebuilds tables; 0: none
 }
 
 // An entry is one service in operation.
@@ -123,6 +126,8 @@ func (s *supervisor) configure(conf *configuration) error {
 	old := s.sockets
 	s.conf, s.sockets = conf, wanted
 	s.replaceServices()
+	s.rebuildTables()
+	s.scheduleRebuild()
 	for a, l := range old {
 		if wanted[a] == nil {
 			s.poller.remove(l.FD)
@@ -261,6 +266,9 @@ func (s *supervisor) throttle(e *entry) {
 
 // exited is told of every process that ended, ours or an orphan.
 func (s *supervisor) exited(pid int, status syscall.WaitStatus) {
+	if pid == s.rebuilder {
+		s.rebuilder = 0
+	}
 	c := s.children[pid]
 	if c == nil {
 		return

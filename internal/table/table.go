@@ -40,6 +40,11 @@ type Walker interface {
 // ErrNoWalk is the error of Walk where the table in a file has no list.
 var ErrNoWalk = errors.New("sequence operation is not supported")
 
+// A Counter says how many entries, or rules, it has.
+type Counter interface {
+	Entries() int
+}
+
 // A Writer is a table that can be changed in place.
 type Writer interface {
 	Store(ctx context.Context, key, value string) error

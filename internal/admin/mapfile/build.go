@@ -101,7 +101,30 @@ func (r *run) write(ctx context.Context, t table.Type, name, path string, in io.
 			return err
 		}
 	}
+	if r.d.Strict {
+		if err := unchanged(in); err != nil {
+			return fmt.Errorf("%s: %w", path, err)
+		}
+	}
 	return dest.Commit()
+}
+
+// unchanged says whether what was read is what the file holds now.
+func unchanged(in io.Reader) error {
+	f, ok := in.(*os.File)
+	if !ok {
+		return nil
+	}
+	read, err1 := f.Seek(0, io.SeekCurrent)
+	now, err2 := f.Stat()
+	named, err3 := os.Stat(f.Name())
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return err
+	}
+	if now.Size() != read || !os.SameFile(now, named) {
+		return errors.New("the file changed while it was read")
+	}
+	return nil
 }
 
 // estimate guesses how many entries a source has.
@@ -144,9 +167,19 @@ func (a adding) Put(key, value string) error { return a.Store(a.ctx, key, value)
 // entries reads the source and puts its entries.
 func (r *run) entries(path string, in io.Reader, put func(key, value string) error) error {
 	lines := source.NewReader(in)
-	lines.Warn = func(text string) { r.Log.Warningf("%s: %s", path, text) }
+	var mistake error
+	warn := func(format string, args ...any) {
+		r.Log.Warningf(format, args...)
+		if mistake == nil && r.d.Strict {
+			mistake = fmt.Errorf(format, args...)
+		}
+	}
+	lines.Warn = func(text string) { warn("%s: %s", path, text) }
 	for {
 		l, err := lines.Next()
+		if mistake != nil {
+			return mistake
+		}
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
@@ -154,19 +187,19 @@ func (r *run) entries(path string, in io.Reader, put func(key, value string) err
 			return fmt.Errorf("read %s: %w", path, errno.LibC(err))
 		}
 		if r.opener.UTF8 && !utf8.ValidString(l.Text) {
-			r.Log.Warningf("%s, line %d: non-UTF-8 input \"%s\" -- ignoring this line", path, l.First, l.Text)
+			warn("%s, line %d: non-UTF-8 input \"%s\" -- ignoring this line", path, l.First, l.Text)
 			continue
 		}
 		key, value, warning, ok := r.d.Parse(l.Text)
 		if warning != "" {
-			r.Log.Warningf("%s, line %d: %s", path, l.First, warning)
+			warn("%s, line %d: %s", path, l.First, warning)
 		}
 		if !ok {
 			continue
 		}
 		if r.flags&table.ValueIsFile != 0 {
 			if value, err = source.FileValue(value); err != nil {
-				r.Log.Warningf("%s, line %d: %v: skipping this entry", path, l.First, err)
+				warn("%s, line %d: %v: skipping this entry", path, l.First, err)
 				continue
 			}
 		}

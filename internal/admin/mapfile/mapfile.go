@@ -29,6 +29,9 @@ type Dialect struct {
 	Parse func(text string) (key, value string, warning source.Warning, ok bool)
 	// Finish adds entries of its own to a table that is built; may be nil.
 	Finish func(c *command.Command, put func(key, value string) error) error
+	// Strict makes a line that would be left out, or a source that changes while
+	// it is read, an error.
+	Strict bool
 }
 
 // A run is one run of a command.

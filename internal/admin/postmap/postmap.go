@@ -13,11 +13,23 @@ import (
 // Main runs the command with args, its name first, and returns its exit
 // status. types are the table types that it can open.
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, types []table.Type) int {
-	return mapfile.Run(mapfile.Dialect{
+	return mapfile.Run(dialect(), types, args, stdin, stdout, stderr)
+}
+
+// Strict is Main for a table that is built unattended: with any mistake in the
+// source nothing is built.
+func Strict(args []string, stdin io.Reader, stdout, stderr io.Writer, types []table.Type) int {
+	d := dialect()
+	d.Strict = true
+	return mapfile.Run(d, types, args, stdin, stdout, stderr)
+}
+
+func dialect() mapfile.Dialect {
+	return mapfile.Dialect{
 		Name:      "postmap",
 		Options:   "bc:d:fFhimnNopq:rsuUvw",
 		Usage:     "[-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
 		Separator: "\t",
 		Parse:     source.Split,
-	}, types, args, stdin, stdout, stderr)
+	}
 }

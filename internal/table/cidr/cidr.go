@@ -159,6 +159,9 @@ func (r Rules) Lookup(_ context.Context, key string) (string, bool, error) {
 	return "", false, nil
 }
 
+// Entries counts the rules.
+func (r Rules) Entries() int { return len(r) }
+
 // Keys says that only whole addresses are looked up.
 func (r Rules) Keys() table.Keys { return table.Pattern }
 

@@ -366,6 +366,9 @@ func (r *rule) expand(key string, m []int) string {
 	return b.String()
 }
 
+// Entries counts the rules.
+func (t *Rules) Entries() int { return len(t.rules) }
+
 // Keys says that the whole, unmodified string is looked up.
 func (t *Rules) Keys() table.Keys { return table.Pattern }
 
