@@ -94,7 +94,10 @@ func Configuration(dir string, k Knowledge) []Finding {
 	if c.load() {
 		c.checkNames()
 		c.checkListening()
+		c.checkName()
+		c.checkClasses()
 		c.checkRelay()
+		c.checkLogins()
 		c.checkTLS()
 		c.checkTables()
 		c.checkServices()

@@ -29,7 +29,7 @@ func instance(t *testing.T, main, master string) string {
 	dir := t.TempDir()
 	t.Chdir(dir) // the check changes the working directory
 	for name, text := range map[string]string{
-		"main.cf":   "queue_directory = " + dir + "\ndaemon_directory = " + dir + "\n" + main,
+		"main.cf":   "myhostname = mail.example.com\nqueue_directory = " + dir + "\ndaemon_directory = " + dir + "\n" + main,
 		"master.cf": master,
 		"smtpd":     "", "pipe": "",
 	} {
@@ -55,6 +55,8 @@ func look(t *testing.T, dir string) []string {
 			s.Str(&text, "smtpd_relay_restrictions", "permit_mynetworks, reject_unauth_destination")
 			for _, name := range []string{
 				"smtpd_recipient_restrictions", "smtpd_restriction_classes", "virtual_alias_maps", "smtpd_tls_chain_files",
+				"virtual_mailbox_domains", "virtual_alias_domains", "smtpd_sasl_auth_enable", "smtpd_tls_auth_only", "smtpd_sasl_path", "smtpd_sasl_type",
+				"smtpd_sasl_security_options", "smtpd_tls_wrappermode", "smtpd_use_tls",
 				"smtpd_tls_cert_file", "smtpd_tls_security_level", "master_service_disable", "smtpd_tls_CAfile",
 			} {
 				s.Str(&text, name, "")
@@ -81,18 +83,18 @@ func TestRelay(t *testing.T) {
 	}{
 		{"default", "", smtpd, ""},
 		{"permit", "smtpd_relay_restrictions = permit_mynetworks, permit, reject_unauth_destination\n", smtpd,
-			`error: main.cf, line 3: an open relay: "permit" stands before every restriction that refuses strangers` + open},
+			`error: main.cf, line 4: an open relay: "permit" stands before every restriction that refuses strangers` + open},
 		{"none", "smtpd_relay_restrictions =\n", smtpd,
-			"error: main.cf, line 3: nothing keeps strangers from sending mail to anywhere: neither smtpd_relay_restrictions nor smtpd_recipient_restrictions refuses" + open},
+			"error: main.cf, line 4: nothing keeps strangers from sending mail to anywhere: neither smtpd_relay_restrictions nor smtpd_recipient_restrictions refuses" + open},
 		{"the other list", "smtpd_relay_restrictions =\nsmtpd_recipient_restrictions = permit_mynetworks, reject_unauth_destination\n", smtpd, ""},
 		{"a class", "smtpd_relay_restrictions = inner\nsmtpd_restriction_classes = inner\ninner = reject\n", smtpd, ""},
 		{"a class of itself", "smtpd_relay_restrictions = inner\nsmtpd_restriction_classes = inner\ninner = inner\nsmtpd_recipient_restrictions = reject\n", smtpd, ""},
 		{"only a warning", "smtpd_relay_restrictions = warn_if_reject reject_unauth_destination\n", smtpd,
-			"error: main.cf, line 3: nothing keeps strangers from sending mail to anywhere: neither smtpd_relay_restrictions nor smtpd_recipient_restrictions refuses" + open},
+			"error: main.cf, line 4: nothing keeps strangers from sending mail to anywhere: neither smtpd_relay_restrictions nor smtpd_recipient_restrictions refuses" + open},
 		{"one service", "", smtpd + "2525 inet n - n - - smtpd -o smtpd_relay_restrictions=permit\n",
 			`error: master.cf, line 2: an open relay: "permit" stands before every restriction that refuses strangers` + strings.Replace(open, "smtp/inet", "2525/inet", 1)},
 		{"everybody is ours", "mynetworks = 127.0.0.0/8 [::]/0\n", smtpd,
-			"error: main.cf, line 3: mynetworks trusts [::]/0, which is not one site's network (service smtp/inet); list your own networks only: their clients may send mail to anywhere"},
+			"error: main.cf, line 4: mynetworks trusts [::]/0, which is not one site's network (service smtp/inet); list your own networks only: their clients may send mail to anywhere"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got := strings.Join(look(t, instance(t, tt.main, tt.master)), "\n")
@@ -107,8 +109,8 @@ func TestTables(t *testing.T) {
 	dir := instance(t, "virtual_alias_maps = hash:$queue_directory/no, foo:x texthash:$queue_directory/there\n", smtpd)
 	write(t, dir+"/there", "a b\n", 0o644)
 	want := []string{
-		"error: main.cf, line 3: table hash:no: open database no.db: No such file or directory; make the file no and run: postmap hash:no",
-		`error: main.cf, line 3: table foo:x: unsupported dictionary type: foo; "postconf -m" lists the types`,
+		"error: main.cf, line 4: table hash:no: open database no.db: No such file or directory; make the file no and run: postmap hash:no",
+		`error: main.cf, line 4: table foo:x: unsupported dictionary type: foo; "postconf -m" lists the types`,
 	}
 	if got := look(t, dir); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
@@ -134,7 +136,7 @@ func TestTableOlderThanItsText(t *testing.T) {
 	if err := os.Chtimes(dir+"/aliases", later, later); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"warning: main.cf, line 3: table hash:aliases: aliases is newer than aliases.db; run: postmap hash:aliases (postalias for aliases)"}
+	want := []string{"warning: main.cf, line 4: table hash:aliases: aliases is newer than aliases.db; run: postmap hash:aliases (postalias for aliases)"}
 	if got := look(t, dir); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -176,21 +178,21 @@ func TestTLS(t *testing.T) {
 	}{
 		{"fine", "smtpd_tls_cert_file = $queue_directory/cert\nsmtpd_tls_key_file = $queue_directory/key\n", key, cert, 0o600, ""},
 		{"of another key", "smtpd_tls_cert_file = $queue_directory/cert\nsmtpd_tls_key_file = $queue_directory/key\n", other, cert, 0o600,
-			"error: main.cf, line 3: smtpd_tls_cert_file: cert and key: tls: private key does not match public key (service smtp/inet)" + remedy},
+			"error: main.cf, line 4: smtpd_tls_cert_file: cert and key: tls: private key does not match public key (service smtp/inet)" + remedy},
 		{"in one file", "smtpd_tls_chain_files = $queue_directory/cert\n", "", key + cert, 0o600, ""},
 		{"in two files", "smtpd_tls_chain_files = $queue_directory/key, $queue_directory/cert\n", key, cert, 0o600, ""},
 		{"in the wrong order", "smtpd_tls_chain_files = $queue_directory/cert, $queue_directory/key\n", key, cert, 0o600,
-			"error: main.cf, line 3: smtpd_tls_chain_files: cert: a certificate stands before its key (service smtp/inet)" + remedy},
+			"error: main.cf, line 4: smtpd_tls_chain_files: cert: a certificate stands before its key (service smtp/inet)" + remedy},
 		{"open to all", "smtpd_tls_chain_files = $queue_directory/key, $queue_directory/cert\n", key, cert, 0o644,
-			"warning: main.cf, line 3: smtpd_tls_chain_files: everybody can read the private key key (service smtp/inet); chmod 600 key"},
+			"warning: main.cf, line 4: smtpd_tls_chain_files: everybody can read the private key key (service smtp/inet); chmod 600 key"},
 		{"ending", "smtpd_tls_chain_files = $queue_directory/key, $queue_directory/cert\n", endingKey, ending, 0o600,
-			"warning: main.cf, line 3: smtpd_tls_chain_files: the certificate in key runs out on " + soon.UTC().Format(time.DateOnly) + " (service smtp/inet); renew the certificate"},
+			"warning: main.cf, line 4: smtpd_tls_chain_files: the certificate in key runs out on " + soon.UTC().Format(time.DateOnly) + " (service smtp/inet); renew the certificate"},
 		{"over", "smtpd_tls_chain_files = $queue_directory/key, $queue_directory/cert\n", overKey, over, 0o600,
-			"error: main.cf, line 3: smtpd_tls_chain_files: the certificate in key ran out on " + time.Now().UTC().Add(-48*time.Hour).Format(time.DateOnly) + " (service smtp/inet); renew the certificate"},
+			"error: main.cf, line 4: smtpd_tls_chain_files: the certificate in key ran out on " + time.Now().UTC().Add(-48*time.Hour).Format(time.DateOnly) + " (service smtp/inet); renew the certificate"},
 		{"no PEM", "smtpd_tls_CAfile = $queue_directory/cert\n", "", "x", 0o600,
-			"error: main.cf, line 3: smtpd_tls_CAfile: cert: not in PEM form (service smtp/inet); name a file with certificates in PEM form"},
+			"error: main.cf, line 4: smtpd_tls_CAfile: cert: not in PEM form (service smtp/inet); name a file with certificates in PEM form"},
 		{"no certificate", "smtpd_tls_security_level = may\n", "", "", 0o600,
-			"error: main.cf, line 3: smtpd_tls_security_level = may, but there is no certificate (service smtp/inet); set smtpd_tls_chain_files to a file with a key and its certificates"},
+			"error: main.cf, line 4: smtpd_tls_security_level = may, but there is no certificate (service smtp/inet); set smtpd_tls_chain_files to a file with a key and its certificates"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := instance(t, tt.main, smtpd)
@@ -208,13 +210,13 @@ func TestTLS(t *testing.T) {
 
 func TestBrokenFiles(t *testing.T) {
 	for _, tt := range []struct{ main, master, want string }{
-		{"frob\n", smtpd, `error: main.cf, line 3: missing '=' after attribute name: "frob"; a line is "name = value", or continues the one before it with a blank in front`},
+		{"frob\n", smtpd, `error: main.cf, line 4: missing '=' after attribute name: "frob"; a line is "name = value", or continues the one before it with a blank in front`},
 		{"", "smtp inet x\n", `error: master.cf, line 1: missing "unprivileged" field`},
 		{"", "smtp inet n - n - - smtpd\nsmtp inet n - n - - smtpd\n",
 			`warning: master.cf, line 2: duplicate master.cf entry for service "smtp" (inet) -- using the last entry; remove one of the two entries`},
 		{"", "smtp inet n - n - - nosuch\n", "error: master.cf, line 1: program nosuch: no such file or directory (service smtp/inet); name a program in daemon_directory, or remove the entry"},
-		{"relayhost = a\nrelayhost = b\n", smtpd, "warning: main.cf, line 4: overriding earlier entry: relayhost=a; remove one of the two lines"},
-		{"line_length_limit = x\n", smtpd, "error: main.cf, line 3: bad numerical configuration: line_length_limit = x"},
+		{"relayhost = a\nrelayhost = b\n", smtpd, "warning: main.cf, line 5: overriding earlier entry: relayhost=a; remove one of the two lines"},
+		{"line_length_limit = x\n", smtpd, "error: main.cf, line 4: bad numerical configuration: line_length_limit = x"},
 	} {
 		dir := instance(t, tt.main, tt.master)
 		if got := strings.Join(look(t, dir), "\n"); got != tt.want {
@@ -225,8 +227,8 @@ func TestBrokenFiles(t *testing.T) {
 
 func TestNoQueueDirectory(t *testing.T) {
 	dir := instance(t, "", smtpd)
-	write(t, dir+"/main.cf", "queue_directory = "+dir+"/none\ndaemon_directory = "+dir+"\n", 0o644)
-	want := []string{`error: main.cf, line 1: queue directory none: no such file or directory; "postfix check" as root makes it`}
+	write(t, dir+"/main.cf", "myhostname = a.example\nqueue_directory = "+dir+"/none\ndaemon_directory = "+dir+"\n", 0o644)
+	want := []string{`error: main.cf, line 2: queue directory none: no such file or directory; "postfix check" as root makes it`}
 	if got := look(t, dir); !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
 	}
@@ -250,10 +252,35 @@ func TestMainPrintsJSON(t *testing.T) {
 	if err := json.Unmarshal(out.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if len(got) == 0 || got[0].Line != 3 || got[0].Parameter != "smtpd_relay_restrictions" || got[0].Service != "smtp/inet" {
+	if len(got) == 0 || got[0].Line != 4 || got[0].Parameter != "smtpd_relay_restrictions" || got[0].Service != "smtp/inet" {
 		t.Errorf("got %+v", got)
 	}
 	if status := Main([]string{"check", "--frob"}, &out, &errs, k); status != 64 {
 		t.Errorf("status %d for an unknown option, want 64", status)
+	}
+}
+
+func TestPolicy(t *testing.T) {
+	const login = "smtpd_sasl_auth_enable = yes\n"
+	const clear = "warning: main.cf, line 4: passwords may cross the network in the clear: logging in without TLS is allowed (service smtp/inet); set smtpd_tls_auth_only = yes"
+	for _, tt := range []struct{ name, main, master, want string }{
+		{"a domain in two classes", "mydestination = a.example, b.example\nvirtual_mailbox_domains = c.example, B.example\n", smtpd,
+			"error: main.cf, line 5: b.example is a domain of both mydestination and virtual_mailbox_domains; list each domain once: they differ in who its recipients are and in how they are delivered to"},
+		{"a name without a dot", "myhostname = mail\n", smtpd,
+			"warning: main.cf, line 4: overriding earlier entry: myhostname=mail.example.com; remove one of the two lines\n" +
+				"warning: main.cf, line 4: myhostname is mail, a name that does not exist elsewhere; set myhostname to the full name that this system's address has in DNS"},
+		{"in the clear", login, smtpd, clear},
+		{"in the clear, on this machine", login, "127.0.0.1:587 inet n - n - - smtpd\n", ""},
+		{"plain passwords refused", login + "smtpd_sasl_security_options = noanonymous, noplaintext\n", smtpd, ""},
+		{"nobody", login + "smtpd_tls_auth_only = yes\n", smtpd,
+			"error: main.cf, line 5: nobody can log in: smtpd_tls_auth_only = yes, but TLS is not offered (service smtp/inet); set smtpd_tls_security_level = may (or encrypt) and a certificate"},
+		{"no Dovecot", login + "smtpd_sasl_type = dovecot\nsmtpd_sasl_path = private/auth\n", "127.0.0.1:587 inet n - n - - smtpd\n",
+			"warning: main.cf, line 6: smtpd_sasl_path: private/auth, below the queue directory: no such file or directory (service 127.0.0.1:587/inet); start Dovecot, with a unix_listener at this place in its service auth"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := strings.Join(look(t, instance(t, tt.main, tt.master)), "\n"); got != tt.want {
+				t.Errorf("got\n%s\nwant\n%s", got, tt.want)
+			}
+		})
 	}
 }
