@@ -2,6 +2,7 @@ package harness
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"strings"
@@ -17,9 +18,15 @@ import (
 // end of the message; a reply of several lines has them separated by " | ".
 // "RCPT:text reply" answers only recipients that contain text. The reply
 // "DROP" closes the connection. What has no line gets a plain success.
+//
+// After STARTTLS the connection ends, because there is no certificate.
+// "CERT FILE" makes the sink offer STARTTLS with the key and the certificates of
+// a PEM file; with "WRAPPER yes" TLS comes first.
 type Sink struct {
-	Port  int
-	rules []sinkRule
+	Port    int
+	rules   []sinkRule
+	tls     *tls.Config // nil: no TLS
+	wrapper bool
 
 	mu  sync.Mutex
 	got []string
@@ -41,13 +48,8 @@ func NewSinkAt(t testing.TB, addr, script string) *Sink {
 		t.Fatal(err)
 	}
 	s := &Sink{Port: l.Addr().(*net.TCPAddr).Port}
-	for _, line := range strings.Split(script, "\n") {
-		what, reply, ok := strings.Cut(strings.TrimSpace(line), " ")
-		if !ok {
-			continue
-		}
-		verb, contains, _ := strings.Cut(what, ":")
-		s.rules = append(s.rules, sinkRule{strings.ToUpper(verb), contains, reply})
+	if err := s.read(script); err != nil {
+		t.Fatal(err)
 	}
 	var sessions sync.WaitGroup
 	t.Cleanup(func() { l.Close(); sessions.Wait() })
@@ -68,6 +70,29 @@ func NewSinkAt(t testing.TB, addr, script string) *Sink {
 		}
 	}()
 	return s
+}
+
+// read reads the script.
+func (s *Sink) read(script string) error {
+	for _, line := range strings.Split(script, "\n") {
+		what, reply, ok := strings.Cut(strings.TrimSpace(line), " ")
+		switch {
+		case !ok:
+		case what == "CERT":
+			cert, err := tls.LoadX509KeyPair(reply, reply)
+			if err != nil {
+				return err
+			}
+			// One key exchange for all clients, which is named in their logs.
+			s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, CurvePreferences: []tls.CurveID{tls.X25519}}
+		case what == "WRAPPER":
+			s.wrapper = reply == "yes"
+		default:
+			verb, contains, _ := strings.Cut(what, ":")
+			s.rules = append(s.rules, sinkRule{strings.ToUpper(verb), contains, reply})
+		}
+	}
+	return nil
 }
 
 // Got returns all that the clients sent, line by line.
@@ -92,7 +117,26 @@ func (s *Sink) reply(verb, line, otherwise string) string {
 	return otherwise
 }
 
+// secure makes the handshake, and notes which server the client named.
+func (s *Sink) secure(c net.Conn) (net.Conn, error) {
+	c.SetDeadline(time.Now().Add(Wait))
+	server := tls.Server(c, s.tls)
+	err := server.Handshake()
+	if err == nil {
+		s.note(strings.TrimSpace("(TLS) " + server.ConnectionState().ServerName))
+	}
+	return server, err
+}
+
 func (s *Sink) serve(c net.Conn) {
+	secured := false
+	if s.wrapper {
+		var err error
+		if c, err = s.secure(c); err != nil {
+			return
+		}
+		secured = true
+	}
 	r := bufio.NewReader(c)
 	accepted, lmtp := 0, false
 	if !say(c, s.reply("CONNECT", "", "220 sink.example ESMTP")) {
@@ -112,6 +156,11 @@ func (s *Sink) serve(c net.Conn) {
 		case "EHLO", "LHLO":
 			lmtp = verb == "LHLO"
 			otherwise = "250-sink.example | 250-PIPELINING | 250-8BITMIME | 250-SIZE | 250-ENHANCEDSTATUSCODES | 250 DSN"
+			if s.tls != nil && !secured {
+				otherwise = strings.Replace(otherwise, "250 DSN", "250-STARTTLS | 250 DSN", 1)
+			}
+		case "STARTTLS":
+			otherwise = "220 2.0.0 Ready to start TLS"
 		case "MAIL", "RSET":
 			accepted = 0
 		case "DATA":
@@ -126,10 +175,18 @@ func (s *Sink) serve(c net.Conn) {
 		if !say(c, reply) || verb == "QUIT" {
 			return
 		}
-		if verb == "RCPT" && reply[0] == '2' {
+		switch {
+		case verb == "STARTTLS" && reply[0] == '2':
+			if s.tls == nil {
+				return
+			}
+			if c, err = s.secure(c); err != nil {
+				return
+			}
+			secured, r = true, bufio.NewReader(c)
+		case verb == "RCPT" && reply[0] == '2':
 			accepted++
-		}
-		if verb == "DATA" && reply[0] == '3' && !s.data(c, r, accepted, lmtp) {
+		case verb == "DATA" && reply[0] == '3' && !s.data(c, r, accepted, lmtp):
 			return
 		}
 	}

@@ -33,7 +33,8 @@ type player struct {
 
 // The commands of a script, a line each; "#" begins a comment, and the line
 // "newer 3.9" says that the packaged Postfix does not have the feature. A main.cf
-// that names @DIR@/etc/cert.pem gets a key and a certificate there.
+// that names @DIR@/etc/cert.pem gets a key and a certificate there, one that names
+// @DIR@/etc/authority.pem the authority that has certified testdata/tls/sink.pem.
 //
 //	sink NAME            start a scripted SMTP server from section NAME; @NAME@ is its port
 //	sink NAME ADDR:PORT  the same on an address of its own, which no other archive uses
@@ -135,6 +136,9 @@ func (p *player) start() {
 		if strings.Contains(c.Main, "/etc/cert.pem") {
 			c.Files["cert.pem"] = harness.Certificate(p.t, "mail.example.com")
 		}
+		if strings.Contains(c.Main, "/etc/authority.pem") {
+			c.Files["authority.pem"] = readFile(p.t, "testdata/tls/authority.pem")
+		}
 		p.i.WriteConfig(c)
 	}
 	p.started = true
@@ -147,6 +151,15 @@ func (p *player) mask(s string) string {
 
 // processID is how "postfix status" names a process.
 var processID = regexp.MustCompile(`PID: \d+`)
+
+func readFile(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
 
 func (p *player) sink(args []string) {
 	addr := "127.0.0.1:0"
