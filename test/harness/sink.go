@@ -19,8 +19,7 @@ import (
 // "RCPT:text reply" answers only recipients that contain text. The reply
 // "DROP" closes the connection. What has no line gets a plain success.
 //
-// After STARTTLS the connection ends, because there is no certificate.
-// "CERT FILE" makes the sink offer STARTTLS with the key and the certificates of
+// After STARTTLS the connection ends where there is no certificate: "CERT FILE" makes the sink offer STARTTLS with the key and the certificates of
 // a PEM file; with "WRAPPER yes" TLS comes first.
 type Sink struct {
 	Port    int
@@ -83,8 +82,9 @@ func (s *Sink) read(script string) error {
 			if err != nil {
 				return err
 			}
-			// One key exchange for all clients, which is named in their logs.
-			s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, CurvePreferences: []tls.CurveID{tls.X25519}}
+			// One key exchange for all clients, which is named in their logs; every
+			// client sees the certificate.
+			s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, CurvePreferences: []tls.CurveID{tls.X25519}, SessionTicketsDisabled: true}
 		case what == "WRAPPER":
 			s.wrapper = reply == "yes"
 		default:
@@ -178,6 +178,8 @@ func (s *Sink) serve(c net.Conn) {
 		switch {
 		case verb == "STARTTLS" && reply[0] == '2':
 			if s.tls == nil {
+				r.Peek(1) // what is not read would reset the connection
+				r.Discard(r.Buffered())
 				return
 			}
 			if c, err = s.secure(c); err != nil {

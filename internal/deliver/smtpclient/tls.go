@@ -188,7 +188,8 @@ func (c *Client) defaultMatch(l starttls.Level) []string {
 	case starttls.Secure:
 		text = c.config.TLS.SecureMatch
 	case starttls.Fingerprint:
-		text = c.config.TLS.FingerprintMatch
+		// Colons are within a fingerprint.
+		return strings.FieldsFunc(c.config.TLS.FingerprintMatch, func(r rune) bool { return strings.ContainsRune(param.Separators, r) })
 	}
 	return splitMatch(text)
 }

@@ -89,7 +89,7 @@ func TestTLS(t *testing.T) {
 		{"fingerprint by policy", "smtp_tls_policy_maps = static:{fingerprint match=" + print + "}\nsmtp_tls_fingerprint_digest = sha256", startTLS + take,
 			[]string{established("Verified"), sent("fingerprint")}},
 		{"wrong fingerprint", "smtp_tls_policy_maps = static:{fingerprint match=AA:BB}\nsmtp_tls_fingerprint_digest = sha256", startTLS[:strings.Index(startTLS, "T:")+3] + "C: QUIT",
-			[]string{"server certificate verification failed for " + name + ":PORT1: num=1:unspecified certificate verification error", established("Untrusted"), fmt.Sprintf(bad, "fingerprint")}},
+			[]string{"server certificate verification failed for " + name + ":PORT1: num=65:no matching DANE TLSA records", established("Untrusted"), fmt.Sprintf(bad, "fingerprint")}},
 		{"verify", "smtp_tls_policy_maps = static:{verify match=mx.test.example}" + ca, startTLS + take, []string{established("Verified"), sent("verify")}},
 		{"verify below", "smtp_tls_policy_maps = static:{secure match=.test.example}" + ca, startTLS + take, []string{established("Verified"), sent("secure")}},
 		{"verify wildcard", "smtp_tls_policy_maps = static:{secure match=a.wild.example}" + ca, startTLS + take, []string{established("Verified"), sent("secure")}},

@@ -1,6 +1,7 @@
 package starttls
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -164,7 +165,8 @@ func (k *Client) judge(chain []*x509.Certificate, p ClientPolicy, digest string)
 				return Verified, ""
 			}
 		}
-		return Untrusted, "num=1:unspecified certificate verification error"
+		// Postfix has OpenSSL compare fingerprints by its code for DANE.
+		return Untrusted, "num=65:no matching DANE TLSA records"
 	}
 	roots := k.roots
 	if roots == nil {
@@ -176,7 +178,7 @@ func (k *Client) judge(chain []*x509.Certificate, p ClientPolicy, digest string)
 	}
 	ways, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: others})
 	if err != nil {
-		return Untrusted, verifyProblem(err, chain[len(chain)-1])
+		return Untrusted, verifyProblem(err, chain)
 	}
 	if !slices.ContainsFunc(ways, func(way []*x509.Certificate) bool { return len(way)-1 <= k.depth }) {
 		return Untrusted, "num=22:certificate chain too long"
@@ -192,15 +194,17 @@ func (k *Client) judge(chain []*x509.Certificate, p ClientPolicy, digest string)
 	return Untrusted, "num=62:hostname mismatch"
 }
 
-// verifyProblem says what is wrong with a chain that ends in last.
-func verifyProblem(err error, last *x509.Certificate) string {
+// verifyProblem says what is wrong with a chain. OpenSSL: a certificate is
+// self-signed where it stands alone; the end of a longer chain is an issuer.
+func verifyProblem(err error, chain []*x509.Certificate) string {
 	var unknown x509.UnknownAuthorityError
 	var invalid x509.CertificateInvalidError
+	last := chain[len(chain)-1]
 	switch {
-	case errors.As(err, &unknown) && last.Subject.String() == last.Issuer.String():
+	case errors.As(err, &unknown) && len(chain) == 1 && bytes.Equal(last.RawSubject, last.RawIssuer):
 		return "self-signed certificate"
 	case errors.As(err, &unknown):
-		return "untrusted issuer " + CommonName(last, true)
+		return "untrusted issuer " + oneLine(last.Issuer)
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return "certificate has expired or is not yet valid"
 	}

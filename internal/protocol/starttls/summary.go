@@ -7,6 +7,7 @@ import (
 	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"fmt"
 	"strings"
 )
@@ -133,6 +134,34 @@ func detail(name, more string) string {
 		return name
 	}
 	return name + " (" + more + ")"
+}
+
+// shortNames are OpenSSL's for the attributes of distinguished names.
+var shortNames = map[string]string{
+	"2.5.4.3": "CN", "2.5.4.5": "serialNumber", "2.5.4.6": "C", "2.5.4.7": "L", "2.5.4.8": "ST", "2.5.4.10": "O", "2.5.4.11": "OU",
+	"1.2.840.113549.1.9.1": "emailAddress", "0.9.2342.19200300.100.1.1": "UID", "0.9.2342.19200300.100.1.25": "DC",
+}
+
+// oneLine writes a name as OpenSSL does, "/C=country/CN=name"; what is not
+// printable ASCII becomes \xHH.
+func oneLine(name pkix.Name) string {
+	var b strings.Builder
+	for _, attribute := range name.Names {
+		kind := attribute.Type.String()
+		if short, ok := shortNames[kind]; ok {
+			kind = short
+		}
+		b.WriteString("/" + kind + "=")
+		value := fmt.Sprint(attribute.Value)
+		for i := 0; i < len(value); i++ {
+			if c := value[i]; c < ' ' || c > '~' {
+				fmt.Fprintf(&b, "\\x%02X", c)
+			} else {
+				b.WriteByte(c)
+			}
+		}
+	}
+	return b.String()
 }
 
 // CommonName returns the CN of a certificate's subject, or of its issuer. What
