@@ -19,8 +19,9 @@ import (
 // "RCPT:text reply" answers only recipients that contain text. The reply
 // "DROP" closes the connection. What has no line gets a plain success.
 //
-// After STARTTLS the connection ends where there is no certificate: "CERT FILE" makes the sink offer STARTTLS with the key and the certificates of
-// a PEM file; with "WRAPPER yes" TLS comes first.
+// "CERT FILE" makes the sink offer STARTTLS with the key and the certificates of
+// a PEM file; with "WRAPPER yes" TLS comes first. STARTTLS ends the connection
+// where there is no certificate.
 type Sink struct {
 	Port    int
 	rules   []sinkRule
