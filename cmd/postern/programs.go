@@ -17,6 +17,7 @@ import (
 	"postern/internal/admin/postsuper"
 	"postern/internal/admin/sendmail"
 	"postern/internal/admin/user"
+	"postern/internal/admin/why"
 	"postern/internal/config/param"
 	"postern/internal/deliver/discard"
 	"postern/internal/deliver/errord"
@@ -101,8 +102,10 @@ func tools() []command {
 		{"diff-config", "say what changes for each service between two configuration directories", diffConfig},
 		{"explain", "say what a parameter of main.cf means", explainNames},
 		{"help", "show the manual page of a program", showManual},
+		{"simulate", "say what would become of a message, without one", simulateSession},
 		{"tables", "list the lookup tables that the configuration names, and build anew what is old", listTables},
 		{"user", "look after the users who may log in (smtpd_sasl_type = postern)", user.Main},
+		{"why", "say from the log what decided", why.Main},
 	}
 }
 

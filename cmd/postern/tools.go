@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 	"slices"
 	"strings"
@@ -13,11 +14,14 @@ import (
 	"postern/internal/admin/postalias"
 	"postern/internal/admin/postfix"
 	"postern/internal/admin/postmap"
+	"postern/internal/admin/simulate"
 	lookup "postern/internal/admin/tables"
 	"postern/internal/config/maincf"
 	"postern/internal/config/pending"
 	"postern/internal/master"
+	"postern/internal/receive/smtpd"
 	"postern/internal/receive/smtpd/restrict"
+	"postern/internal/service"
 )
 
 // checked is what "postern check" and "postfix check" are told of the programs.
@@ -121,4 +125,18 @@ func allParameters() []manual.Entry {
 		entries = append(entries, manual.Entry{Name: p.Name, Default: p.Default, Summary: text})
 	}
 	return entries
+}
+
+// simulateSession is the command "postern simulate".
+func simulateSession(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	return simulate.Main(args, stdin, stdout, stderr, simulate.Knowledge{Programs: daemons(), Tables: tables(), Rehearse: rehearse})
+}
+
+// rehearse plays a session with the SMTP server.
+func rehearse(ctx context.Context, server service.Service, q simulate.Query) []simulate.Exchange {
+	var list []simulate.Exchange
+	for _, e := range server.(*smtpd.Server).Rehearse(ctx, smtpd.Rehearsal(q)) {
+		list = append(list, simulate.Exchange(e))
+	}
+	return list
 }

@@ -37,6 +37,39 @@ func Try(p Program, types []table.Type, main *maincf.Config, s *mastercf.Service
 	return Trial{Notes: lines(), Err: err}
 }
 
+// A Guest is a service that is open in a process that is not its own: a
+// command that wants to know what the service would do.
+type Guest struct {
+	Service Service
+	Common  *param.Common
+	Notes   func() []string // lines that it has logged so far, with their labels
+
+	process *process
+}
+
+// Invite opens a service as Try does and keeps it open. The caller sees to it
+// that it finds the sockets and directories it uses.
+func Invite(p Program, types []table.Type, main *maincf.Config, s *mastercf.Service) (*Guest, error) {
+	log, lines := maillog.Record()
+	t := &process{
+		program: p, types: types, service: p.New(), log: log, config: main,
+		channel: &channel{}, drain: make(chan struct{}),
+	}
+	if err := t.try(s, true); err != nil {
+		return nil, err
+	}
+	return &Guest{Service: t.service, Common: &t.common, Notes: lines, process: t}, nil
+}
+
+// Close ends the service.
+func (g *Guest) Close() {
+	g.process.startDrain()
+	if c, ok := g.Service.(Closer); ok {
+		c.Close()
+	}
+	g.process.env.Tables.Close()
+}
+
 func (s *process) try(entry *mastercf.Service, open bool) (err error) {
 	args := append([]string{entry.Command, "-n", entry.Name, "-t", entry.Type}, entry.Args...)
 	if s.opt, err = parseOptions(args); err != nil {

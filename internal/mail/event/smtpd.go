@@ -11,9 +11,34 @@ type Step struct {
 	List        string `json:"list"`        // "smtpd_recipient_restrictions"
 	Restriction string `json:"restriction"` // "check_client_access"
 	Argument    string `json:"argument,omitempty"`
-	Table       string `json:"table,omitempty"` // "hash:/etc/postfix/access"
-	Key         string `json:"key,omitempty"`   // what was found in the table
-	Verdict     string `json:"verdict"`         // "dunno", "permit", "reject", "defer_if_permit", …
+	Table       string `json:"table,omitempty"`  // "hash:/etc/postfix/access"
+	Key         string `json:"key,omitempty"`    // what was found in the table, or asked for in the DNS
+	Answer      string `json:"answer,omitempty"` // of the table, the DNS or the policy server
+	Verdict     string `json:"verdict"`          // "dunno", "permit", "reject", "defer_if_permit", …
+	Reply       string `json:"reply,omitempty"`  // what a refusal says
+}
+
+// String is the step in one line, for people.
+func (s Step) String() string {
+	var b strings.Builder
+	b.WriteString(s.List + ": " + s.Restriction)
+	if s.Argument != "" {
+		b.WriteString(" " + s.Argument)
+	}
+	if s.Key != "" {
+		b.WriteString(": " + s.Key)
+		if s.Table != "" && s.Table != s.Argument {
+			b.WriteString(" in " + s.Table)
+		}
+	}
+	if s.Answer != "" {
+		b.WriteString(": \"" + s.Answer + "\"")
+	}
+	b.WriteString(" -> " + s.Verdict)
+	if s.Reply != "" {
+		b.WriteString(" (" + s.Reply + ")")
+	}
+	return b.String()
 }
 
 // A Client is who talks to the SMTP server.
@@ -89,7 +114,7 @@ type SMTPDAction struct {
 	Action  string `json:"action"`             // reject, reject_warning, hold, filter, discard, redirect, bcc, prepend, info, warn, permit, hangup
 	Stage   string `json:"stage"`              // CONNECT, HELO, EHLO, MAIL, RCPT, DATA, BDAT, END-OF-MESSAGE, …
 	Client
-	Reason       string  `json:"text"`
+	Reason       string  `json:"reason"`
 	Sender       *string `json:"sender,omitempty"` // external form; nil before MAIL
 	Recipient    *string `json:"recipient,omitempty"`
 	Protocol     string  `json:"protocol,omitempty"`

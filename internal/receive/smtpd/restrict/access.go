@@ -93,7 +93,7 @@ func (v *eval) try(it *item, key string, full bool, what, about string) (w Verdi
 	if !ok {
 		return Verdict{}, false
 	}
-	v.foundIn, v.foundKey = it.arg, key
+	v.foundIn, v.foundKey, v.answer = it.arg, key, value
 	return v.result(it, value, key, what, about), true
 }
 

@@ -112,8 +112,14 @@ func (s *rblSite) matches(a netip.Addr) bool {
 func (v *eval) rblListed(site *rblSite, query string) (found, retry bool) {
 	name := query + "." + site.domain
 	a := v.env.DNS.Lookup(v.ctx, name, dns.A)
+	v.foundKey, v.answer = name, a.Reason
 	switch a.Class {
 	case dns.OK:
+		var addrs []string
+		for _, addr := range a.Addrs() {
+			addrs = append(addrs, addr.Unmap().String())
+		}
+		v.answer = strings.Join(addrs, ", ")
 		for _, addr := range a.Addrs() {
 			if site.matches(addr.Unmap()) {
 				return true, false

@@ -24,6 +24,7 @@ type eval struct {
 	warn     int // the depth at which warn_if_reject stands; 0: nowhere
 	foundIn  string
 	foundKey string
+	answer   string
 }
 
 // maxDepth bounds restriction lists within restriction lists (Postfix: 100).
@@ -88,7 +89,7 @@ func (v *eval) one(it *item) Verdict {
 	if it.class != nil {
 		return v.walk(it.class.items)
 	}
-	v.item, v.foundIn, v.foundKey = it, "", ""
+	v.item, v.foundIn, v.foundKey, v.answer = it, "", "", ""
 	return v.settle(it.def.check(v, it), it.name, it.arg)
 }
 
@@ -99,8 +100,7 @@ func (v *eval) settle(w Verdict, name, arg string) Verdict {
 		return w
 	}
 	w.settled = true
-	v.s.Trail = append(v.s.Trail, event.Step{List: v.list.name, Restriction: name, Argument: arg,
-		Table: v.foundIn, Key: v.foundKey, Verdict: w.Kind.String()})
+	v.record(w, name, arg)
 	switch w.Kind {
 	case Permit:
 		v.logPermitted(w, name)
@@ -134,6 +134,19 @@ func (v *eval) settle(w Verdict, name, arg string) Verdict {
 		v.env.Log.Event(v.s.Action("reject", w.Reply.String()))
 	}
 	return w
+}
+
+// record adds a step to the trail.
+func (v *eval) record(w Verdict, name, arg string) {
+	step := event.Step{List: v.list.name, Restriction: name, Argument: arg, Table: v.foundIn, Key: v.foundKey,
+		Answer: v.answer, Verdict: w.Kind.String()}
+	if w.Kind >= Reject {
+		step.Reply = w.Reply.String()
+	}
+	v.s.Trail = append(v.s.Trail, step)
+	if v.s.Observe != nil {
+		v.s.Observe(step)
+	}
 }
 
 // warning logs what would have been refused.

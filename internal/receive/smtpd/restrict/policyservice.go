@@ -136,7 +136,7 @@ func checkPolicyService(v *eval, it *item) Verdict {
 	if err != nil {
 		action = it.pol.defaultAction
 	}
-	v.foundIn, v.foundKey = "check_policy_service "+it.arg, action
+	v.answer = action
 	about := v.list.about
 	return v.result(it, action, "policy query", v.subject(about), about)
 }

@@ -199,7 +199,8 @@ func TestTrail(t *testing.T) {
 	want := []event.Step{
 		{List: "smtpd_client_restrictions", Restriction: "permit_mynetworks", Verdict: "dunno"},
 		{List: "smtpd_client_restrictions", Restriction: "check_client_access", Argument: "inline:{{127=REJECT no}}",
-			Table: "inline:{{127=REJECT no}}", Key: "127", Verdict: "reject"},
+			Table: "inline:{{127=REJECT no}}", Key: "127", Answer: "REJECT no", Verdict: "reject",
+			Reply: "554 5.7.1 <unknown[127.0.0.2]>: Client host rejected: no"},
 	}
 	if !slices.Equal(s.Trail, want) {
 		t.Errorf("trail %+v\nwant %+v", s.Trail, want)

@@ -48,9 +48,10 @@ type Subject struct {
 	PipeliningOK     bool        // EHLO was answered with PIPELINING
 	Effects          Effects     // what access tables asked for in this transaction
 	Trail            []event.Step
-	deferIfPermit    *smtp.Reply // Postfix: sticky from list to list
-	deferIfReject    *smtp.Reply // for one list
-	afterClient      *smtp.Reply // deferIfPermit as the client restrictions left it
+	Observe          func(event.Step) // told each step as well; may be nil
+	deferIfPermit    *smtp.Reply      // Postfix: sticky from list to list
+	deferIfReject    *smtp.Reply      // for one list
+	afterClient      *smtp.Reply      // deferIfPermit as the client restrictions left it
 	afterHelo        *smtp.Reply
 	afterSender      *smtp.Reply
 	recipientChecked bool // against the tables of its address class

@@ -1,0 +1,176 @@
+package why
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/netip"
+	"regexp"
+	"strings"
+
+	"postern/internal/mail/event"
+)
+
+// maxLine bounds a line of the log; longer ones are skipped.
+const maxLine = 1 << 20
+
+// read calls do for each line of a log of either format.
+func read(r io.Reader, do func(*Line)) error {
+	br := bufio.NewReaderSize(r, 64*1024)
+	var long []byte
+	for {
+		text, err := br.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			if len(long) < maxLine {
+				long = append(long, text...)
+			}
+			continue
+		}
+		if len(long) > 0 {
+			text, long = append(long, text...), nil
+		}
+		if len(text) > 0 && len(text) <= maxLine {
+			if l, ok := parse(text); ok {
+				do(&l)
+			}
+		}
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// parse takes a line apart.
+func parse(text []byte) (Line, bool) {
+	if text[0] == '{' {
+		return parseJSON(text)
+	}
+	return parseText(strings.TrimRight(string(text), "\r\n"))
+}
+
+// parseJSON reads an object of maillog_format = json.
+func parseJSON(text []byte) (Line, bool) {
+	var o struct {
+		Time       string       `json:"time"`
+		Process    string       `json:"process"`
+		Text       string       `json:"text"`
+		QueueID    string       `json:"queue_id"`
+		ClientName string       `json:"client_name"`
+		ClientAddr string       `json:"client_address"`
+		Sender     *string      `json:"sender"`
+		Recipient  *string      `json:"recipient"`
+		OrigRcpt   string       `json:"original_recipient"`
+		Trail      []event.Step `json:"trail"`
+	}
+	if json.Unmarshal(text, &o) != nil || o.Text == "" {
+		return Line{}, false
+	}
+	l := Line{Time: o.Time, Process: o.Process, Text: o.Text, QueueID: o.QueueID, Trail: o.Trail, addresses: []string{o.OrigRcpt}}
+	l.clients = []string{o.ClientName, o.ClientAddr}
+	for _, a := range []*string{o.Sender, o.Recipient} {
+		if a != nil {
+			l.addresses = append(l.addresses, *a)
+		}
+	}
+	fromText(&l)
+	return l, true
+}
+
+var (
+	// textLine is "Nov 24 11:22:33 host postfix/smtpd[123]: text", or with a
+	// date of RFC 3339.
+	textLine = regexp.MustCompile(`^([A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d|\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[-+]\d\d:\d\d)) \S+ ([^\s\[]+)\[\d+\]: (.*)$`)
+	idStart  = regexp.MustCompile(`^(?:warning: )?([0-9A-F]{5,20}|[0-9A-Za-z]{10,}z[0-9A-Za-z]+): `)
+	peer     = regexp.MustCompile(`([^\s\[\]=,:;<>]+)\[([0-9a-fA-F.:]+)\]`)
+	mailbox  = regexp.MustCompile(`<([^<>\s]+@[^<>\s]+)>`)
+)
+
+// parseText reads a line of Postfix's.
+func parseText(text string) (Line, bool) {
+	m := textLine.FindStringSubmatch(text)
+	if m == nil {
+		return Line{}, false
+	}
+	l := Line{Time: m[1], Process: m[2], Text: m[3]}
+	fromText(&l)
+	return l, true
+}
+
+// fromText finds in the text of a line what it does not say in fields.
+func fromText(l *Line) {
+	if l.QueueID == "" {
+		if m := idStart.FindStringSubmatch(l.Text); m != nil {
+			l.QueueID = m[1]
+		}
+	}
+	for _, m := range peer.FindAllStringSubmatch(l.Text, 20) {
+		l.clients = append(l.clients, m[1], m[2])
+	}
+	for _, m := range mailbox.FindAllStringSubmatch(l.Text, 20) {
+		l.addresses = append(l.addresses, m[1])
+	}
+}
+
+// A kind is what a question is about.
+type kind int
+
+const (
+	queueID kind = iota
+	clientAddr
+	clientName
+	mailAddr
+)
+
+type question struct {
+	kind kind
+	text string
+	addr netip.Addr
+}
+
+var idWhole = regexp.MustCompile(`^(?:[0-9A-F]{5,20}|[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-y]{10,}z[0-9B-DF-HJ-NP-TV-Zb-df-hj-np-tv-y]+)$`)
+
+func newQuestion(what string) question {
+	q := question{text: what}
+	switch a, err := netip.ParseAddr(strings.Trim(what, "[]")); {
+	case strings.Contains(what, "@"):
+		q.kind, q.text = mailAddr, strings.Trim(what, "<>")
+	case err == nil:
+		q.kind, q.addr = clientAddr, a
+	case idWhole.MatchString(what):
+		q.kind = queueID
+	default:
+		q.kind = clientName
+	}
+	return q
+}
+
+// asksFor says whether the line itself is about what is asked.
+func (q *question) asksFor(l *Line) bool {
+	switch q.kind {
+	case queueID:
+		return l.QueueID == q.text
+	case mailAddr:
+		for _, a := range l.addresses {
+			if strings.EqualFold(a, q.text) {
+				return true
+			}
+		}
+	case clientName:
+		for _, c := range l.clients {
+			if strings.EqualFold(c, q.text) {
+				return true
+			}
+		}
+	case clientAddr:
+		for _, c := range l.clients {
+			if a, err := netip.ParseAddr(c); err == nil && a == q.addr {
+				return true
+			}
+		}
+	}
+	return false
+}

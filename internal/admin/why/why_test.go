@@ -1,0 +1,124 @@
+package why
+
+import (
+	"bytes"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"postern/internal/base/maillog"
+	"postern/internal/mail/event"
+)
+
+const textLog = `Nov 24 11:00:00 mail postfix/smtpd[10]: connect from c.example[192.0.2.7]
+Nov 24 11:00:01 mail postfix/smtpd[10]: NOQUEUE: reject: RCPT from c.example[192.0.2.7]: 554 5.7.1 <x@else.example>: Relay access denied; from=<a@c.example> to=<x@else.example> proto=ESMTP helo=<c.example>
+Nov 24 11:00:02 mail postfix/smtpd[10]: 4ABCDE12345: client=c.example[192.0.2.7]
+Nov 24 11:00:02 mail postfix/cleanup[11]: 4ABCDE12345: message-id=<m@c.example>
+Nov 24 11:00:02 mail postfix/qmgr[12]: 4ABCDE12345: from=<a@c.example>, size=300, nrcpt=1 (queue active)
+Nov 24 11:00:03 mail postfix/local[13]: 4ABCDE12345: to=<u@local.example>, relay=local, delay=1, delays=1/0/0/0, dsn=2.0.0, status=sent (delivered to mailbox)
+Nov 24 11:00:04 mail postfix/smtpd[10]: disconnect from c.example[192.0.2.7] ehlo=1 quit=1 commands=2
+Nov 24 11:00:05 mail postfix/smtpd[14]: connect from d.example[192.0.2.70]
+2026-11-24T11:00:06.123+01:00 mail postfix/qmgr[12]: 4ABCDE99999: from=<>, size=300, nrcpt=1 (queue active)
+nonsense
+`
+
+// jsonLog writes the lines of one refusal and one message as the server does.
+func jsonLog(t *testing.T) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "log")
+	sink, err := maillog.Open(maillog.Config{File: path, Format: "json", Direct: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log := maillog.New(sink, "postfix/smtpd")
+	client := event.Client{Name: "c.example", Addr: "192.0.2.7"}
+	trail := []event.Step{{List: "smtpd_client_restrictions", Restriction: "check_client_access", Argument: "hash:/x", Table: "hash:/x",
+		Key: "192.0.2", Answer: "REJECT no", Verdict: "reject", Reply: "554 5.7.1 no"}}
+	sender, rcpt := "a@c.example", "u@local.example"
+	log.Event(&event.SMTPDConnect{Client: client, Service: "smtp"})
+	log.Event(&event.SMTPDAction{Action: "reject", Stage: "RCPT", Client: client, Reason: "554 5.7.1 no", Sender: &sender, Recipient: &rcpt, Trail: trail})
+	log.Event(&event.SMTPDMessage{QueueID: "4ABCDE12345", Client: client, Trail: []event.Step{{List: "smtpd_relay_restrictions", Restriction: "permit_mynetworks", Verdict: "permit"}}})
+	log.Infof("something else")
+	log.Flush(1e9)
+	return path
+}
+
+func TestSearch(t *testing.T) {
+	text := filepath.Join(t.TempDir(), "log")
+	if err := os.WriteFile(text, []byte(textLog), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	object := jsonLog(t)
+	for _, tt := range []struct {
+		log, what string
+		last      int
+		want      int
+		has       string
+	}{
+		{text, "4ABCDE12345", 100, 4, "status=sent"},
+		{text, "4ABCDE12345", 1, 1, "status=sent"},
+		{text, "192.0.2.7", 100, 7, "Relay access denied"},
+		{text, "c.example", 100, 7, "Relay access denied"},
+		{text, "::ffff:192.0.2.7", 100, 0, ""},
+		{text, "<A@c.example>", 100, 5, "Relay access denied"},
+		{text, "u@local.example", 100, 4, "client=c.example"},
+		{text, "nobody.example", 100, 0, ""},
+		{object, "192.0.2.7", 100, 3, "554 5.7.1 no"},
+		{object, "4ABCDE12345", 100, 1, "client=c.example"},
+		{object, "u@local.example", 100, 1, "reject"},
+	} {
+		lines, err := Search([]string{tt.log}, tt.what, tt.last)
+		var all strings.Builder
+		for _, l := range lines {
+			all.WriteString(l.Text + "\n")
+		}
+		if err != nil || len(lines) != tt.want || !strings.Contains(all.String(), tt.has) {
+			t.Errorf("%s: %d lines, want %d with %q:\n%s%v", tt.what, len(lines), tt.want, tt.has, all.String(), err)
+		}
+	}
+}
+
+func TestMain(t *testing.T) {
+	log := jsonLog(t)
+	run := func(args ...string) (int, string, string) {
+		var out, errs bytes.Buffer
+		status := Main(append([]string{"why"}, args...), nil, &out, &errs)
+		return status, out.String(), errs.String()
+	}
+	status, out, _ := run("--log", log, "192.0.2.7")
+	want := "\n    smtpd_client_restrictions: check_client_access hash:/x: 192.0.2: \"REJECT no\" -> reject (554 5.7.1 no)\n"
+	if status != 0 || !strings.Contains(out, want) {
+		t.Errorf("status %d, %s", status, out)
+	}
+	status, out, _ = run("--log", log, "--json", "4ABCDE12345")
+	var lines []Line
+	if err := json.Unmarshal([]byte(out), &lines); status != 0 || err != nil || len(lines) != 1 || len(lines[0].Trail) != 1 || lines[0].Trail[0].Restriction != "permit_mynetworks" {
+		t.Errorf("status %d, %v, %s", status, err, out)
+	}
+	if status, _, errs := run("--log", log, "nobody@example.com"); status != 1 || !strings.Contains(errs, "nothing about") {
+		t.Errorf("status %d, %s", status, errs)
+	}
+	if status, _, errs := run("--log", "/nonexistent/log", "x.example"); status != 1 || !strings.Contains(errs, "--log names another") {
+		t.Errorf("status %d, %s", status, errs)
+	}
+	if status, _, _ := run(); status != 64 {
+		t.Errorf("status %d", status)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	for line := range strings.Lines(textLog) {
+		f.Add([]byte(line))
+	}
+	f.Add([]byte(`{"time":"x","process":"y","text":"z","trail":[{"list":"l"}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		read(bytes.NewReader(text), func(l *Line) {
+			for _, what := range []string{"192.0.2.1", "a@b.example", "c.example", "4ABCDE12345"} {
+				q := newQuestion(what)
+				q.asksFor(l)
+			}
+		})
+	})
+}
