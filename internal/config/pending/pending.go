@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"iter"
 	"maps"
+	"slices"
 	"strings"
 
 	"postern/internal/config/maincf"
@@ -134,8 +135,29 @@ func references(c *maincf.Config, texts []string) map[string]bool {
 			}
 			used[part[:n]] = true
 		}
+		tableParameters(c, text, used)
 	}
 	return used
+}
+
+// databases are the types of tables whose parameters may stand in main.cf, as
+// the name of the table, "_", and the name of the parameter.
+var databases = [...]string{"ldap", "memcache", "mongodb", "mysql", "pgsql", "sqlite"}
+
+// tableParameters marks the parameters of the tables in databases that text
+// names in the old form, "mysql:name".
+func tableParameters(c *maincf.Config, text string, used map[string]bool) {
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return strings.ContainsRune(", \t\r\n{}=!", r) }) {
+		typ, name, ok := strings.Cut(strings.TrimPrefix(word, "proxy:"), ":")
+		if !ok || name == "" || name[0] == '/' || name[0] == '.' || !slices.Contains(databases[:], typ) {
+			continue
+		}
+		for _, n := range c.Names() {
+			if strings.HasPrefix(n, name+"_") {
+				used[n] = true
+			}
+		}
+	}
 }
 
 func isAlnum(b byte) bool {

@@ -20,6 +20,10 @@ my_list = permit
 smtpd_client_restrictions = ${my_list?{$my_list}}
 relayhst = b.example
 frob = 1
+virtual_alias_maps = hash:/x, proxy:mysql:users
+users_hosts = db.example
+users_query = SELECT '%s'
+usersx = y
 `), "main.cf")
 	if err != nil {
 		t.Fatal(err)
@@ -29,6 +33,7 @@ frob = 1
 		"main.cf, line 3: parameter qmqpd_timeout is not implemented yet: its value has no effect: 10s",
 		"main.cf: unused parameter: relayhst=b.example; did you mean relayhost (line 10)?",
 		"main.cf: unused parameter: frob=1",
+		"main.cf: unused parameter: usersx=y",
 	}
 	if got := Warnings(c, declared); !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
