@@ -43,7 +43,7 @@ type toy struct {
 }
 
 func (t *toy) Params(s *param.Set)       { s.Str(&t.greeting, "toy_greeting", "hello") }
-func (t *toy) Open(e *service.Env) error { t.env = e; return nil }
+func (t *toy) Open(e *service.Env) error { t.env = e; e.Log.Infof("toy opens"); return nil }
 
 func (t *toy) Serve(ctx context.Context, c net.Conn) error {
 	r := bufio.NewScanner(c)
@@ -352,6 +352,19 @@ func (r *rig) read(name string) string {
 		r.t.Fatal(err)
 	}
 	return string(b)
+}
+
+// A wakeup that the old process takes when it is about to end does not keep
+// the new one from starting.
+func TestReloadWakes(t *testing.T) {
+	r := newRig(t, "", "toy unix - - n 300 - toy\n")
+	r.start()
+	r.waitLog("toy opens", 1)
+	for n := range 30 {
+		r.cmd.Process.Signal(syscall.SIGHUP)
+		r.waitLog("reload -- version", n+1)
+		r.waitLog("toy opens", n+2)
+	}
 }
 
 func TestReloadWithErrorIsRefused(t *testing.T) {

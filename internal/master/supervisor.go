@@ -291,6 +291,11 @@ func (s *supervisor) exited(pid int, status syscall.WaitStatus) {
 		s.throttle(c.entry)
 	}
 	s.retire(c)
+	// A wakeup or a message's trigger may have reached a process that was
+	// about to end: the next one looks for itself.
+	if e := c.entry; e.live == nil && e.Wakeup > 0 && e.WakeupBeforeUse {
+		s.wake(e)
+	}
 }
 
 // ends of a master that was told to terminate: children have a while before
