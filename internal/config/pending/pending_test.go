@@ -28,7 +28,9 @@ usersx = y
 	if err != nil {
 		t.Fatal(err)
 	}
-	declared := func(name string) bool { return slices.Contains([]string{"myhostname", "smtpd_client_restrictions", "virtual_alias_maps"}, name) }
+	declared := func(name string) bool {
+		return slices.Contains([]string{"myhostname", "smtpd_client_restrictions", "virtual_alias_maps"}, name)
+	}
 	want := []string{
 		"main.cf, line 3: parameter qmqpd_timeout is not implemented yet: its value has no effect: 10s",
 		"main.cf: unused parameter: relayhst=b.example; did you mean relayhost (line 10)?",
