@@ -2,6 +2,7 @@ package check
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -9,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"math/big"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +20,7 @@ import (
 
 	"postern/internal/config/maincf"
 	"postern/internal/config/param"
+	"postern/internal/service"
 	"postern/internal/table"
 	"postern/internal/table/bdb"
 	"postern/internal/table/texthash"
@@ -284,3 +287,42 @@ func TestPolicy(t *testing.T) {
 		})
 	}
 }
+
+// Every value that cannot be read is told of, not only the first.
+func TestBadValues(t *testing.T) {
+	dir := instance(t, "", "smtp inet n - n - - smtpd -o a_timeout=1q\n2525 inet n - n - - smtpd\n")
+	write(t, dir+"/main.cf", "myhostname = a.example\nqueue_directory = "+dir+"\ndaemon_directory = "+dir+"\na_limit = x\na_timeout = 2q\n", 0o644)
+	k := Knowledge{
+		Programs: []service.Program{{Name: "smtpd", New: func() service.Service { return fake{} }}},
+		Parameters: []func(*param.Set){new(param.Common).Params, fake{}.Params, func(s *param.Set) {
+			var text string
+			s.Str(&text, "smtpd_relay_restrictions", "reject")
+		}},
+		Listen:  func(string) error { return nil },
+		Unknown: func(*maincf.Config, []string) []string { return nil },
+	}
+	var got []string
+	for _, f := range Configuration(dir, k) {
+		got = append(got, strings.ReplaceAll(f.String(), dir+"/", ""))
+	}
+	want := []string{
+		"main.cf, line 4: the service would not start: bad numerical configuration: a_limit = x (service smtp/inet)",
+		"main.cf, line 5: the service would not start: parameter a_timeout: bad time value or unit: 2q (service 2525/inet)",
+		"master.cf, line 1: the service would not start: parameter a_timeout: bad time value or unit: 1q (service smtp/inet)",
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
+
+// fake is a service with two parameters.
+type fake struct{}
+
+func (fake) Params(s *param.Set) {
+	var n int
+	var d time.Duration
+	s.Int(&n, "a_limit", 1)
+	s.Time(&d, "a_timeout", "1s")
+}
+func (fake) Open(*service.Env) error               { return nil }
+func (fake) Serve(context.Context, net.Conn) error { return nil }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"postern/internal/config/mastercf"
+	"postern/internal/config/param"
 	"postern/internal/service"
 )
 
@@ -63,8 +64,21 @@ func (c *checker) checkProgram(s *mastercf.Service) {
 	c.add(f)
 }
 
+// notStarting begins findings of what would end a service at once.
+const notStarting = "the service would not start: "
+
 // try tries a service out.
 func (c *checker) try(p service.Program, s *mastercf.Service) {
+	set := param.NewSet()
+	new(param.Common).Params(set)
+	p.New().Params(set)
+	problems := set.Problems(c.overridden(s))
+	for _, err := range problems {
+		c.add(c.ofService(s, Finding{Severity: Error, Message: notStarting + err.Error()}))
+	}
+	if len(problems) > 0 {
+		return
+	}
 	t := service.Try(p, c.Tables, c.main, s, slices.Contains(openable[:], p.Name))
 	for _, note := range t.Notes {
 		label, text, ok := strings.Cut(note, ": ")
@@ -83,7 +97,7 @@ func (c *checker) try(p service.Program, s *mastercf.Service) {
 	if !c.mentioned(s) {
 		severity = Warning
 	}
-	c.add(c.ofService(s, Finding{Severity: severity, Message: "the service would not start: " + t.Err.Error()}))
+	c.add(c.ofService(s, Finding{Severity: severity, Message: notStarting + t.Err.Error()}))
 }
 
 // mentioned says whether a service is needed. Commands that some entries of
@@ -115,20 +129,17 @@ func (c *checker) keysSaid(s *mastercf.Service, text string) bool {
 // ofService says where a finding about a service belongs: to the line of
 // master.cf if an option there sets the parameter, else to main.cf's.
 func (c *checker) ofService(s *mastercf.Service, f Finding) Finding {
-	f.Service = s.Key()
+	text, fatal := strings.CutPrefix(f.Message, notStarting)
+	f.Service, f.Message = s.Key(), strings.Replace(text, "option -o: ", "", 1)
+	f = c.located(f)
 	for _, o := range s.Overrides {
 		if strings.Contains(f.Message, o.Name) {
 			f.Parameter, f.File, f.Line = o.Name, c.masterFile(), s.Line
-			f.Message = strings.Replace(f.Message, "option -o: ", "", 1)
-			return f
+			break
 		}
 	}
-	prefix := "the service would not start: "
-	text, fatal := strings.CutPrefix(f.Message, prefix)
-	f.Message = text
-	f = c.located(f)
 	if fatal {
-		f.Message = prefix + f.Message
+		f.Message = notStarting + f.Message
 	}
 	if f.File == "" {
 		f.File, f.Line = c.masterFile(), s.Line

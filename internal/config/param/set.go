@@ -153,16 +153,36 @@ func (s *Set) Declarations() []Declaration {
 func (s *Set) Load(src Source) error {
 	v := s.values(src)
 	for _, e := range s.entries {
-		text, where, _, err := v.raw(e.Name)
-		if err == nil && e.Kind != Raw {
-			text, err = v.expand(text)
+		if err := e.load(v); err != nil {
+			return err
 		}
-		if err != nil {
-			return failed(fmt.Errorf("parameter %s: %w", e.Name, err), where)
+	}
+	return nil
+}
+
+// Problems returns an error for each parameter that Load could not give a
+// value.
+func (s *Set) Problems(src Source) []error {
+	v := s.values(src)
+	var list []error
+	for _, e := range s.entries {
+		if err := e.load(v); err != nil {
+			list = append(list, err)
 		}
-		if err := e.store(text); err != nil {
-			return failed(err, where)
-		}
+	}
+	return list
+}
+
+func (e *entry) load(v *values) error {
+	text, where, _, err := v.raw(e.Name)
+	if err == nil && e.Kind != Raw {
+		text, err = v.expand(text)
+	}
+	if err != nil {
+		return failed(fmt.Errorf("parameter %s: %w", e.Name, err), where)
+	}
+	if err := e.store(text); err != nil {
+		return failed(err, where)
 	}
 	return nil
 }
