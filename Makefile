@@ -28,7 +28,7 @@ run: build
 check:
 	@test -z "$$(gofmt -l cmd internal test)" || { echo "not formatted:"; gofmt -l cmd internal test; exit 1; }
 	$(GO) vet ./...
-	$(GO) vet -tags bench ./test/bench
+	$(GO) vet -tags bench ./test/bench ./test/bench-tables
 
 .PHONY: test
 test: build
@@ -49,6 +49,12 @@ crash:
 .PHONY: bench
 bench:
 	$(GO) test ./test/bench -tags bench -count=1 -timeout 120m -v $(BENCH) | grep --line-buffered -v -e '^=== ' -e '^ *--- '
+
+# bench-tables measures lookup tables beside the real Postfix's postmap.
+# BENCH as above: BENCH='-args -rounds 1'.
+.PHONY: bench-tables
+bench-tables:
+	$(GO) test ./test/bench-tables -tags bench -count=1 -timeout 30m -v $(BENCH) | grep -v -e '^=== ' -e '^ *--- '
 
 # fuzz runs every fuzz target for FUZZTIME.
 FUZZTIME ?= 10s
