@@ -162,7 +162,7 @@ func (n *names) fromMain(p *postconf) {
 			continue
 		}
 		if err := eachName(value, refer); err != nil {
-			n.fail(fmt.Errorf("%s: parameter %s: %w", where, name, err))
+			n.wrong(p, p.main, value, fmt.Errorf("%s: parameter %s: %w", where, name, err))
 		}
 	}
 	classes, err := p.declared.Expand(p.main, "$smtpd_restriction_classes")
@@ -170,6 +170,16 @@ func (n *names) fromMain(p *postconf) {
 	for _, class := range param.Split(classes) {
 		refer(class)
 	}
+}
+
+// wrong notes a reference in a value that cannot be read. Postfix: in an
+// alternative that is not taken it does no harm.
+func (n *names) wrong(p *postconf, src param.Source, value string, err error) {
+	if _, harm := p.declared.Expand(src, value); harm != nil {
+		n.fail(err)
+		return
+	}
+	n.problem("%v", err)
 }
 
 func (n *names) problem(format string, args ...any) {
@@ -197,7 +207,7 @@ func (n *names) fromService(p *postconf, s *mastercf.Service) {
 			continue
 		}
 		if err := eachName(o.Value, refer); err != nil {
-			n.fail(fmt.Errorf("%s, line %d: parameter %s: %w", p.masterPath(), s.Line, o.Name, err))
+			n.wrong(p, p.scope(s), o.Value, fmt.Errorf("%s, line %d: parameter %s: %w", p.masterPath(), s.Line, o.Name, err))
 		}
 	}
 	_, ownClasses := own["smtpd_restriction_classes"]

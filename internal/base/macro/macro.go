@@ -6,7 +6,7 @@
 // operators ==, !=, <, <=, >=, > and the same with the suffix "level", which
 // compare compatibility levels. A comparison alone, ${{text} == {text}}, is
 // "true" or nothing. Blanks before an operand do not count, those inside its
-// braces do.
+// braces, and those of an operand without braces, do.
 //
 // Expansion is bounded in depth and in size, so that neither a value that
 // names itself nor one that doubles at each step can exhaust a program.
@@ -296,12 +296,12 @@ func syntaxAt(what, before, after string) error {
 	return fmt.Errorf("%s at: %q", what, fmt.Sprintf("...%s>>>%.20s", before, after))
 }
 
-// operand takes a text in braces, or all of s where it has none.
+// operand takes a text in braces, or all of s, blanks too, where it has none.
 func operand(s string) (text, rest string, braced bool, err error) {
-	s = strings.TrimLeft(s, blanks)
-	if !strings.HasPrefix(s, "{") {
+	if !strings.HasPrefix(strings.TrimLeft(s, blanks), "{") {
 		return s, "", false, nil
 	}
+	s = strings.TrimLeft(s, blanks)
 	n := balanced(s)
 	if n < 0 {
 		return "", "", false, fmt.Errorf("unbalanced {} in attribute expression: %.100q", s)
