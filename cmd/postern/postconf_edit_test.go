@@ -117,10 +117,10 @@ func failedEdit(t *testing.T, dir string, want ...string) {
 }
 
 func TestEditInReadOnlyDirectory(t *testing.T) {
-	dir, want := t.TempDir(), "permission denied"
+	dir, want := t.TempDir(), "Permission denied"
 	main := filepath.Join(dir, "main.cf")
 	if os.Geteuid() == 0 { // modes do not stop root
-		want = "read-only file system"
+		want = "Read-only file system"
 		if err := syscall.Mount("none", dir, "tmpfs", 0, "size=1m"); err != nil {
 			harness.Skip(t, "mount: %v", err)
 		}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"postern/internal/config/maincf"
+	"postern/internal/config/mastercf"
 	"postern/internal/config/param"
 	"postern/internal/config/pending"
 )
@@ -76,8 +77,31 @@ func (t databaseTable) eachLegacy(each func(name string)) {
 	}
 }
 
+// namesDatabase says whether a setting may name a database table at all.
+func (p *postconf) namesDatabase() bool {
+	named := func(value string) bool {
+		for typ := range databaseNames {
+			if strings.Contains(value, typ+":") {
+				return true
+			}
+		}
+		return false
+	}
+	for _, name := range p.main.Names() {
+		if value, _, _ := p.main.Lookup(name); strings.Contains(value, ":") && named(value) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(p.services, func(s mastercf.Service) bool {
+		return slices.ContainsFunc(s.Overrides, func(o mastercf.Override) bool { return named(o.Value) })
+	})
+}
+
 // databases looks at the tables of the settings that count.
 func (p *postconf) databases(n *names) {
+	if !p.namesDatabase() {
+		return
+	}
 	seen := make(map[databaseTable]bool)
 	look := func(src param.Source, value string) {
 		if !strings.Contains(value, ":") && !strings.Contains(value, "$") {

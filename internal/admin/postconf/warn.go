@@ -44,7 +44,7 @@ func (p *postconf) warnAfter() {
 	if p.quiet {
 		return
 	}
-	all := maps.Keys(p.known.builtin)
+	all := slices.Values(slices.Collect(maps.Keys(p.known.builtin)))
 	for _, name := range p.main.Names() {
 		if p.mode != 'p' || p.known.declares(name) || p.known.user[name] {
 			continue

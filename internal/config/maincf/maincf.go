@@ -6,12 +6,14 @@
 package maincf
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"postern/internal/base/lines"
 	"postern/internal/base/macro"
@@ -43,12 +45,55 @@ func Load(dir string) (*Config, error) { return LoadFile(filepath.Join(dir, "mai
 // LoadFile reads a file of the form of main.cf, such as that of a database
 // table.
 func LoadFile(path string) (*Config, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
+	for range changeLimit {
+		f, err := os.Open(path)
+		if err != nil {
+			return nil, err
+		}
+		text, complete, err := snapshot(f)
+		f.Close()
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", path, err)
+		}
+		if complete {
+			return Read(bytes.NewReader(text), path)
+		}
+		time.Sleep(changePause)
 	}
-	defer f.Close()
-	return Read(f, path)
+	return nil, fmt.Errorf("read %s: %w", path, errChanging)
+}
+
+// A file that changes while it is read is read again, so often and after such a
+// pause.
+const (
+	changeLimit = 20
+	changePause = 10 * time.Millisecond
+)
+
+var errChanging = errors.New("the file changes all the time")
+
+// A file is what is read.
+type file interface {
+	io.Reader
+	Stat() (os.FileInfo, error)
+}
+
+// snapshot reads f; complete says that nobody wrote to it meanwhile. Of a file
+// that is too large it reads enough for Read to say so.
+func snapshot(f file) (text []byte, complete bool, err error) {
+	before, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	if text, err = io.ReadAll(io.LimitReader(f, MaxFile+1)); err != nil {
+		return nil, false, err
+	}
+	after, err := f.Stat()
+	if err != nil {
+		return nil, false, err
+	}
+	same := before.Size() == after.Size() && before.ModTime().Equal(after.ModTime())
+	return text, same, nil
 }
 
 // Read reads the text of a main.cf; path names it in messages.

@@ -1,6 +1,7 @@
 package maincf
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -106,6 +107,45 @@ func TestOverride(t *testing.T) {
 	}
 	if got, want := c.Names(), []string{"a", "b", "n"}; !slices.Equal(got, want) {
 		t.Errorf("names: got %q, want %q", got, want)
+	}
+}
+
+// A changing is a file that is written to while it is read.
+type changing struct {
+	io.Reader
+	path string
+	t    *testing.T
+}
+
+func (c *changing) Stat() (os.FileInfo, error) {
+	defer func() {
+		if err := os.WriteFile(c.path, []byte("a = b\nc = d\n"), 0o644); err != nil {
+			c.t.Error(err)
+		}
+	}()
+	return os.Stat(c.path)
+}
+
+// What is read while somebody writes is not taken for the file.
+func TestChangesWhileRead(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "main.cf")
+	if err := os.WriteFile(path, []byte("a = b\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f := &changing{strings.NewReader("a = b\n"), path, t}
+	if _, complete, err := snapshot(f); complete || err != nil {
+		t.Errorf("complete %v, %v", complete, err)
+	}
+	c, err := LoadFile(path)
+	if err != nil || !slices.Equal(c.Names(), []string{"a", "c"}) {
+		t.Errorf("got %v, %v", c, err)
+	}
+}
+
+// A file without end is refused, not read.
+func TestEndless(t *testing.T) {
+	if _, err := LoadFile("/dev/zero"); err == nil || !strings.Contains(err.Error(), "/dev/zero, line 1: ") {
+		t.Errorf("error %v", err)
 	}
 }
 
