@@ -21,7 +21,6 @@ var openable = [...]string{
 // master.cf may stay.
 var unneeded = map[string]string{
 	"scache": "the SMTP client keeps its sessions itself",
-	"tlsmgr": "each process keeps its TLS sessions itself",
 }
 
 // checkServices tells of services that would not start, and of what they would
