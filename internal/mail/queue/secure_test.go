@@ -97,6 +97,7 @@ func TestRecover(t *testing.T) {
 		{"recycled", func(s *Store, id ID) { s.Recycle(Active, id) }, nil, 0},
 		{"corrupt", func(s *Store, id ID) { s.Move(id, Active, Corrupt); s.SetMode(Corrupt, id, 0o400) }, nil, 0},
 		{"requeued", func(s *Store, id ID) { s.Rename(Active, id, Maildrop, "ABCDEF12") }, map[Name]string{Maildrop: text}, 0},
+		{"requeued under the same id", func(s *Store, id ID) { s.Move(id, Active, Maildrop) }, map[Name]string{Maildrop: text}, 0},
 		{"deferred", func(s *Store, id ID) { s.Move(id, Active, Deferred) }, map[Name]string{Deferred: text}, 0},
 	} {
 		t.Run(c.name, func(t *testing.T) {

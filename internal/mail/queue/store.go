@@ -172,7 +172,7 @@ func (s *Store) rename(from Name, id ID, to Name, newID ID) error {
 	if err := s.renamePath(s.Path(from, id), to, newID); err != nil {
 		return err
 	}
-	if newID != id {
+	if newID != id || to == Maildrop { // what leaves maildrop again has another id
 		return s.renamed(from, id, s.Path(to, newID))
 	}
 	return nil
