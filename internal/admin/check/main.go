@@ -41,7 +41,7 @@ func Main(args []string, stdout, stderr io.Writer, k Knowledge) int {
 	if asJSON {
 		err = printJSON(stdout, findings)
 	} else {
-		err = print(stdout, findings)
+		err = show(stdout, findings)
 	}
 	switch {
 	case err != nil:
@@ -78,8 +78,8 @@ func printJSON(w io.Writer, findings []Finding) error {
 	return e.Encode(findings)
 }
 
-// print shows each finding with its remedy on a line of its own.
-func print(w io.Writer, findings []Finding) error {
+// show prints each finding with its remedy on a line of its own.
+func show(w io.Writer, findings []Finding) error {
 	for _, f := range findings {
 		remedy := f.Remedy
 		f.Remedy = ""

@@ -76,7 +76,7 @@ func Main(args []string, stdout, stderr io.Writer, readers []Reader) int {
 		e.SetIndent("", "  ")
 		err = e.Encode(changes)
 	} else if err == nil {
-		err = print(stdout, changes)
+		err = show(stdout, changes)
 	}
 	switch {
 	case err != nil:
@@ -88,7 +88,7 @@ func Main(args []string, stdout, stderr io.Writer, readers []Reader) int {
 	return same
 }
 
-func print(w io.Writer, changes []Change) error {
+func show(w io.Writer, changes []Change) error {
 	for _, c := range changes {
 		var err error
 		switch c.Kind {

@@ -11,11 +11,13 @@ import (
 	"io"
 	"io/fs"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"postern/internal/admin/command"
 	"postern/internal/config/maincf"
+	"postern/internal/config/mastercf"
 	"postern/internal/config/param"
 )
 
@@ -48,20 +50,28 @@ type Other struct {
 // A Parameter is all that is known about one, as --json prints it. A
 // restriction or a table type has fewer of the fields.
 type Parameter struct {
-	Name        string   `json:"name"`
-	Sort        string   `json:"sort"` // "parameter", "restriction", "table type"
-	Argument    string   `json:"argument,omitempty"`
-	Kind        string   `json:"kind,omitempty"`
-	Unit        string   `json:"unit,omitempty"`
-	Default     string   `json:"default"` // of a parameter
-	Programs    []string `json:"programs"`
-	Implemented bool     `json:"implemented"`
-	Since       string   `json:"since,omitempty"`
-	Value       *string  `json:"value,omitempty"` // what main.cf sets
-	Where       string   `json:"where,omitempty"`
-	Text        string   `json:"text"`
-	Example     string   `json:"example,omitempty"`
-	File        string   `json:"file,omitempty"`
+	Name        string     `json:"name"`
+	Sort        string     `json:"sort"` // "parameter", "restriction", "table type"
+	Argument    string     `json:"argument,omitempty"`
+	Kind        string     `json:"kind,omitempty"`
+	Unit        string     `json:"unit,omitempty"`
+	Default     string     `json:"default"` // of a parameter
+	Programs    []string   `json:"programs"`
+	Implemented bool       `json:"implemented"`
+	Since       string     `json:"since,omitempty"`
+	Value       *string    `json:"value,omitempty"` // what main.cf sets
+	Where       string     `json:"where,omitempty"`
+	Overrides   []Override `json:"overrides,omitempty"` // what options of master.cf set
+	Text        string     `json:"text"`
+	Example     string     `json:"example,omitempty"`
+	File        string     `json:"file,omitempty"`
+}
+
+// An Override is a setting for one service.
+type Override struct {
+	Service string `json:"service"` // "submission/inet"
+	Value   string `json:"value"`
+	Line    int    `json:"line"` // of master.cf
 }
 
 // options is the command line.
@@ -115,7 +125,7 @@ func Main(args []string, stdout, stderr io.Writer, k Knowledge) int {
 		}
 		return command.OK
 	}
-	main, _ := maincf.Load(command.ConfigDirectory(o.dir)) // what is set here is an extra
+	here := readSettings(command.ConfigDirectory(o.dir))
 	status := command.OK
 	var found []Parameter
 	for _, name := range o.names {
@@ -125,7 +135,7 @@ func Main(args []string, stdout, stderr io.Writer, k Knowledge) int {
 			status = command.Failure
 			continue
 		}
-		found = append(found, setting(p, main))
+		found = append(found, here.of(p))
 	}
 	if o.json {
 		e := json.NewEncoder(stdout)
@@ -152,13 +162,33 @@ func suggestion(near []string) string {
 	return "; did you mean " + strings.Join(near, " or ") + "?"
 }
 
-// setting adds what main.cf says, if it can be read.
-func setting(p Parameter, main *maincf.Config) Parameter {
-	if main == nil {
-		return p
+// settings are those of this machine. They are an extra: files that cannot be
+// read say nothing.
+type settings struct {
+	main     *maincf.Config
+	services []mastercf.Service
+}
+
+func readSettings(dir string) settings {
+	main, err := maincf.Load(dir)
+	if err != nil {
+		return settings{main: maincf.Empty("")}
 	}
-	if value, where, ok := main.Lookup(p.Name); ok {
+	services, _ := mastercf.Load(filepath.Join(dir, "master.cf"), mastercf.Options{})
+	return settings{main, services}
+}
+
+// of adds what is set.
+func (s settings) of(p Parameter) Parameter {
+	if value, where, ok := s.main.Lookup(p.Name); ok {
 		p.Value, p.Where = &value, where
+	}
+	for i := range s.services {
+		for _, o := range s.services[i].Overrides {
+			if o.Name == p.Name {
+				p.Overrides = append(p.Overrides, Override{s.services[i].Key(), o.Value, s.services[i].Line})
+			}
+		}
 	}
 	return p
 }

@@ -54,12 +54,16 @@ func TestExplain(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "main.cf"), []byte("# x\nlmtp_a_timeout = 7m\n"), 0o644); err != nil {
 		t.Fatal(err)
 	}
+	if err := os.WriteFile(filepath.Join(dir, "master.cf"), []byte("slow unix - - n - - lmtp\n  -o lmtp_a_timeout=9m\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
 	var out, errs bytes.Buffer
 	status := Main([]string{"explain", "-c", dir, "lmtp_a_timeout", "later"}, &out, &errs, knowledge())
 	want := `lmtp_a_timeout
   Kind      time; a number alone counts minutes
   Default   5m
   Set to    7m  (` + dir + `/main.cf, line 2)
+  For       slow/unix: 9m  (master.cf, line 1)
   Read by   lmtp
   Since     Postfix 2.3
 

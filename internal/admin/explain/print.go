@@ -35,6 +35,9 @@ func (p Parameter) print(w io.Writer) {
 	if p.Value != nil {
 		row("Set to", fmt.Sprintf("%s  (%s)", *p.Value, p.Where))
 	}
+	for _, o := range p.Overrides {
+		row("For", fmt.Sprintf("%s: %s  (master.cf, line %d)", o.Service, o.Value, o.Line))
+	}
 	row("Read by", wrap(strings.Join(p.Programs, ", "), "            ", width-12))
 	if p.Since != "" {
 		row("Since", "Postfix "+p.Since)
