@@ -1,7 +1,9 @@
 package neighbours
 
 import (
+	"net/url"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -32,7 +34,8 @@ directory @DIR@/data
 rootdn "cn=admin,dc=example,dc=com"
 rootpw secret
 dbnosync
-access to dn.subtree="ou=closed,dc=example,dc=com" by dn.exact="cn=reader,dc=example,dc=com" read by * none
+access to dn.subtree="ou=closed,dc=example,dc=com" by dn.exact="cn=reader,dc=example,dc=com" read
+  by dn.exact="gidNumber=0+uidNumber=0,cn=peercred,cn=external,cn=auth" read by * none
 access to attrs=userPassword by * auth
 access to * by * read
 `
@@ -99,7 +102,7 @@ func slapd(t testing.TB) (s *server, cert string) {
 	}
 	s.run("", "mkdir", "data")
 	s.run(directory(), "slapadd", "-q", "-f", "slapd.conf")
-	s.args = []string{"slapd", "-f", "slapd.conf", "-h", "ldap://127.0.0.1:" + strconv.Itoa(s.port), "-d", "0"}
+	s.args = []string{"slapd", "-f", "slapd.conf", "-h", "ldap://127.0.0.1:" + strconv.Itoa(s.port) + " ldapi://" + url.PathEscape(s.dir+"/ldapi"), "-d", "0"}
 	s.start()
 	return s, cert
 }
@@ -193,6 +196,16 @@ func TestLDAP(t *testing.T) {
 	out, status := p.ours.Run("", "postmap", "-q", "john@example.com", "ldap:"+p.ours.Dir+"/etc/ldap-tls.cf")
 	if status != 0 || out != "john@mailhost.example\n" {
 		t.Errorf("tls: %q, status %d", out, status)
+	}
+	// Who may read is known by the socket; it is outside of the root.
+	conf := p.ours.Host("etc/ldap-external.cf")
+	if err := os.WriteFile(conf, []byte(file("server_host", "ldapi://"+url.PathEscape(s.dir+"/ldapi"), "bind", "sasl", "sasl_mechs", "EXTERNAL",
+		"search_base", "ou=closed,dc=example,dc=com", "query_filter", "(mail=%s)")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	postmap := exec.Command(p.ours.Root+p.ours.System.SbinDir+"/postmap", "-c", p.ours.Host("etc"), "-q", "secret@example.com", "ldap:"+conf)
+	if out, err := postmap.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "hidden\n") {
+		t.Errorf("external: %q, %v", out, err)
 	}
 	// Our own words.
 	for name, want := range map[string]string{"wrong-pw": "Invalid Credentials", "size": "size_limit = 2"} {

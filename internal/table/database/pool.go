@@ -78,6 +78,9 @@ func NewPool[C io.Closer](spec string, hosts []Host, log table.Logger, dial func
 	return p
 }
 
+// LimitConns sets how many connections there may be at once, before first use.
+func (p *Pool[C]) LimitConns(n int) { p.slots = make(chan struct{}, n) }
+
 // Do calls query with a connection. When the query's error is an ErrHost the
 // next host is asked; a connection that was open before is first replaced by a
 // fresh one to the same host, since the server may have closed it. Any error

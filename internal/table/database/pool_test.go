@@ -166,6 +166,39 @@ func TestIdleConnectionsAreClosed(t *testing.T) {
 	}
 }
 
+// A server that does not answer counts as one that is down.
+func TestSilentHost(t *testing.T) {
+	n := &network{}
+	p, lines := n.pool(t, Host{Name: "a"})
+	p.Query = 10 * time.Millisecond
+	err := p.Do(context.Background(), func(ctx context.Context, _ *link) error {
+		<-ctx.Done()
+		return errors.New("interrupted")
+	})
+	if !errors.Is(err, ErrHost) || len(lines()) != 1 || n.open != 0 {
+		t.Errorf("error %v, log %q, %d open", err, lines(), n.open)
+	}
+	if _, err := n.ask(p); err == nil || !strings.Contains(err.Error(), "no host is usable") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// More lookups than connections wait for each other, and no longer than their
+// callers.
+func TestWaitForAConnection(t *testing.T) {
+	n := &network{}
+	p, _ := n.pool(t, Host{Name: "a"})
+	p.LimitConns(1)
+	ctx, cancel := context.WithCancel(context.Background())
+	err := p.Do(context.Background(), func(context.Context, *link) error {
+		cancel()
+		return p.Do(ctx, func(context.Context, *link) error { return nil })
+	})
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v", err)
+	}
+}
+
 func TestHostPort(t *testing.T) {
 	for text, want := range map[string]string{
 		"a": "a 1", "a:5": "a 5", "[::1]": "::1 1", "[::1]:5": "::1 5", "": "", "a:": "", ":5": "", "::1": "", "[a": "", "[]:1": "", "[::1]x": "", "[::1]:": "",

@@ -23,6 +23,10 @@ func Type() table.Type {
 	return table.Type{Name: "sqlite", Fold: true, Database: true, Open: open}
 }
 
+// maxConns is how many queries run at once: each has an SQLite of its own, with
+// its own memory.
+const maxConns = 4
+
 // busyTimeout is how long a query waits while another program writes.
 const busyTimeout = 5 * time.Second
 
@@ -34,6 +38,7 @@ func open(name string, o *table.Opener) (table.Table, error) {
 	path := c.Required("dbpath")
 	pool := database.NewPool(c.Spec, []database.Host{{Name: path, Local: true}}, o.Logger(), dial)
 	pool.Retry = 0 // a file is looked at again by every lookup
+	pool.LimitConns(maxConns)
 	t, err := sql.New(c, o, sql.Dialect{Backtick: true, Bracket: true}, func() string { return sql.Legacy(c) }, pool)
 	if err != nil {
 		return nil, err
