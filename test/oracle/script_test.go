@@ -24,6 +24,7 @@ type player struct {
 	i       *harness.Instance
 	sinks   map[string]*harness.Sink
 	milters map[string]*miltertest.Milter
+	servers map[string]*harness.Policy
 	ports   map[string]int
 	seen    strings.Builder // the section "want"
 	out     []txtar.File
@@ -40,6 +41,7 @@ type player struct {
 //	sink NAME ADDR:PORT  the same on an address of its own, which no other archive uses
 //	start                start the system (the first command that needs it does so by itself)
 //	stop
+//	policy NAME          start a policy server from section NAME; @NAME@ is its port
 //	port NAME...         reserve ports: @NAME@ in master.cf, for more services that listen
 //	dialogue NAME [from ADDR] [at PORT]  play section NAME; what the server said becomes its contents
 //	settle               wait until every message is delivered or deferred
@@ -51,6 +53,7 @@ type player struct {
 //	sunk NAME            what the sink was told goes to "want"
 //	milter NAME          start a scripted milter from section NAME; @NAME@ is its port
 //	milted NAME          what the milter was told goes to "want"
+//	asked NAME           what the policy server was asked goes to "want", without what differs in each run
 //	queue NAME           the number of messages in a queue goes to "want"
 //	log [PROGRAM…]       the log, or that of some programs, goes to "want"
 //	primary              commands see the configuration of the instance as the default one, without MAIL_CONFIG
@@ -58,6 +61,8 @@ type player struct {
 var commands = map[string]func(p *player, args []string){
 	"sink":     (*player).sink,
 	"port":     (*player).reserve,
+	"policy":   (*player).policy,
+	"asked":    (*player).asked,
 	"start":    func(p *player, _ []string) { p.start() },
 	"stop":     func(p *player, _ []string) { p.i.Stop(); p.started = false },
 	"dialogue": (*player).dialogue,
@@ -80,7 +85,8 @@ var commands = map[string]func(p *player, args []string){
 var users = map[string]uint32{"root": 0, "alice": 2301, "bob": 2302, "carol": 2303, "vmail": 2200}
 
 func play(t *testing.T, archive *txtar.Archive, s harness.System) []txtar.File {
-	p := &player{t: t, archive: archive, sinks: map[string]*harness.Sink{}, milters: map[string]*miltertest.Milter{}, ports: map[string]int{}}
+	p := &player{t: t, archive: archive, sinks: map[string]*harness.Sink{}, servers: map[string]*harness.Policy{},
+		milters: map[string]*miltertest.Milter{}, ports: map[string]int{}}
 	p.i = harness.New(t, s, harness.Config{})
 	p.ports["smtp"] = p.i.Port
 	for _, line := range strings.Split(string(archive.Comment), "\n") {
@@ -92,7 +98,7 @@ func play(t *testing.T, archive *txtar.Archive, s harness.System) []txtar.File {
 		if !ok {
 			t.Fatalf("unknown command %q", f[0])
 		}
-		if f[0] != "sink" && f[0] != "port" && f[0] != "milter" && f[0] != "start" && f[0] != "write" && !p.started {
+		if f[0] != "sink" && f[0] != "port" && f[0] != "milter" && f[0] != "policy" && f[0] != "start" && f[0] != "write" && !p.started {
 			p.start()
 		}
 		command(p, f[1:])
@@ -172,6 +178,28 @@ func (p *player) sink(args []string) {
 	if len(args) == 1 {
 		p.ports[args[0]] = s.Port
 	}
+}
+
+func (p *player) policy(args []string) {
+	s := harness.NewPolicy(p.t, p.section(args[0]))
+	p.servers[args[0]], p.ports[args[0]] = s, s.Port
+}
+
+// asked leaves out the attributes whose values are chance, and those that the
+// packaged Postfix does not know yet.
+func (p *player) asked(args []string) {
+	var lines []string
+	for _, l := range p.servers[args[0]].Asked() {
+		name, _, _ := strings.Cut(l, "=")
+		switch name {
+		case "instance", "client_port", "server_port":
+			l = name
+		case "compatibility_level", "mail_version":
+			continue
+		}
+		lines = append(lines, l)
+	}
+	p.show("asked "+args[0], strings.Join(lines, "\n"))
 }
 
 // reserve chooses free ports for further services of master.cf.

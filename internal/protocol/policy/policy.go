@@ -90,12 +90,22 @@ func (c *Client) Ask(ctx context.Context, attrs []Attr) (action string, err erro
 			}
 			k.Close()
 		}
-		if try >= c.TryLimit || ctx.Err() != nil {
+		last := try >= c.TryLimit || ctx.Err() != nil
+		if last || !wentAway(err) {
 			c.warn("problem talking to server %s: %s", c.Name, cause(err))
+		}
+		if last {
 			return "", err
 		}
 		pause(ctx, c.RetryDelay)
 	}
+}
+
+// wentAway says that a server ended a connection, as one does that is idle: the
+// next attempt is no news.
+func wentAway(err error) bool {
+	return errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.ENOENT) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
 }
 
 // encode makes a request. A value cannot hold an octet that would end its line
@@ -251,7 +261,7 @@ func cause(err error) string {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return "Connection timed out"
 	case errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, io.EOF):
-		return "Connection reset by peer"
+		return "Application error" // Postfix: its word for an error that the system has no number for
 	}
 	return err.Error()
 }

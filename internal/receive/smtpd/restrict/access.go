@@ -212,6 +212,10 @@ func (v *eval) result(it *item, value, key, what, about string) Verdict {
 		word, text = word[:i], word[i+1:]+" "+text
 	}
 	text = strings.TrimSpace(text)
+	if word == "" {
+		v.env.Log.Warningf("access table %s entry %s has empty value", it.arg, key)
+		return permit()
+	}
 	if digits(value) {
 		return v.permitted(it, word, what, about)
 	}
@@ -246,7 +250,7 @@ func (v *eval) result(it *item, value, key, what, about string) Verdict {
 		w.settled = true
 		return w
 	}
-	return v.restrictions(it, value)
+	return v.restrictions(it, value, what, about)
 }
 
 // permitted is a permit of a table, with what smtpd_log_access_permit_actions
@@ -355,15 +359,16 @@ func (v *eval) unusable(it *item, key, need string) Verdict {
 }
 
 // restrictions evaluates a table's value as a list of restrictions.
-func (v *eval) restrictions(it *item, value string) Verdict {
-	items, err := v.parse(v.list.name, value, v.list.about, nil)
+func (v *eval) restrictions(it *item, value, what, about string) Verdict {
+	items, err := v.parse(v.list.name, value, about, nil)
 	if err != nil {
 		v.env.Log.Warningf("access table %s: %v", it.arg, err)
 		return misconfigured()
 	}
-	saved := v.item
+	item, oldWhat, oldAbout := v.item, v.topicWhat, v.topicAbout
+	v.topicWhat, v.topicAbout = what, about
 	w := v.walk(items)
-	v.item = saved
+	v.item, v.topicWhat, v.topicAbout = item, oldWhat, oldAbout
 	w.settled = w.Kind != Dunno
 	return w
 }

@@ -247,15 +247,14 @@ func (e *Engine) To(ctx context.Context, s *Subject) smtp.Reply {
 		lists = [...]*list{&e.recipient, &e.relay}
 	}
 	for _, l := range lists {
-		v := e.run(ctx, s, l)
-		if v.Kind != Reject && s.deferIfPermit != nil {
-			// An earlier temporary error may have kept us from refusing.
-			ev := e.evaluation(ctx, s, l)
-			v = ev.settle(Verdict{Kind: Reject, Reply: *s.deferIfPermit, fault: true}, "defer_if_permit", "")
-		}
-		if v.Kind == Reject {
+		if v := e.run(ctx, s, l); v.Kind == Reject {
 			return v.Reply
 		}
+	}
+	if s.deferIfPermit != nil {
+		// An earlier temporary error may have kept us from refusing.
+		ev := e.evaluation(ctx, s, lists[1])
+		return ev.settle(Verdict{Kind: Reject, Reply: *s.deferIfPermit, fault: true}, "defer_if_permit", "").Reply
 	}
 	if e.RejectUnlistedRecipient && !s.recipientChecked && !s.Effects.Discard {
 		ev := e.evaluation(ctx, s, &e.recipient)

@@ -21,6 +21,9 @@ type eval struct {
 	// list is about.
 	item *item
 
+	// Within a list of restrictions that a table gave: what its key was.
+	topicWhat, topicAbout string
+
 	warn     int // the depth at which warn_if_reject stands; 0: nowhere
 	foundIn  string
 	foundKey string
@@ -207,9 +210,19 @@ func rejected(what, about, why string) string {
 	return "<" + what + ">: " + about + " rejected: " + why
 }
 
+// topic is what a refusal is about that does not say: the key of a table that
+// gave the restrictions, or what the list is about.
+func (v *eval) topic() (what, about string) {
+	if v.topicAbout != "" {
+		return v.topicWhat, v.topicAbout
+	}
+	return v.subject(v.list.about), v.list.about
+}
+
 // refuse makes such a refusal about the list's own subject.
 func (v *eval) refuse(code int, status string, why string) Verdict {
-	return reject(code, statusFor(status), rejected(v.subject(v.list.about), v.list.about, why))
+	what, about := v.topic()
+	return reject(code, statusFor(status), rejected(what, about, why))
 }
 
 // later makes a deferral, at once or only if nothing else refuses.

@@ -137,8 +137,8 @@ func checkPolicyService(v *eval, it *item) Verdict {
 		action = it.pol.defaultAction
 	}
 	v.answer = action
-	about := v.list.about
-	return v.result(it, action, "policy query", v.subject(about), about)
+	what, about := v.topic()
+	return v.result(it, action, "", what, about)
 }
 
 // policyAttrs are the attributes of a request, in Postfix's order.

@@ -131,7 +131,7 @@ func TestRecipient(t *testing.T) {
 			"554 5.7.1 <x@other.example>: Recipient address rejected: Access denied"},
 		{"sticky deferral", "smtpd_client_restrictions = defer_if_permit", nil, "450 4.7.0 <unknown[127.0.0.2]>: Client host rejected: defer_if_permit requested"},
 		{"sticky, then reject", "smtpd_client_restrictions = defer_if_permit\nsmtpd_recipient_restrictions = reject", nil,
-			"450 4.7.0 <unknown[127.0.0.2]>: Client host rejected: defer_if_permit requested"},
+			"554 5.7.1 <u@local.example>: Recipient address rejected: Access denied"},
 		{"defer_if_reject", "smtpd_recipient_restrictions = defer_if_reject, reject", nil, "450 4.7.0 <u@local.example>: Recipient address rejected: defer_if_reject requested"},
 		{"defer_if_reject of another list", "smtpd_sender_restrictions = defer_if_reject\nsmtpd_recipient_restrictions = reject", nil,
 			"554 5.7.1 <u@local.example>: Recipient address rejected: Access denied"},
@@ -334,6 +334,14 @@ func TestDefinitions(t *testing.T) {
 	}
 	if len(seen) < 75 {
 		t.Errorf("%d restrictions", len(seen))
+	}
+}
+
+// A reply with its codes fits into 512 octets, whatever a table says.
+func TestReplyLength(t *testing.T) {
+	r := reply(554, "5.7.1", strings.Repeat("x", 2000))
+	if wire := r.AppendTo(nil); len(wire) != 512 {
+		t.Errorf("%d octets", len(wire))
 	}
 }
 

@@ -1,0 +1,118 @@
+package harness
+
+import (
+	"bufio"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A Policy is a server of Postfix's policy delegation protocol that answers as
+// its script says and keeps what it was asked.
+//
+// The script has lines "name=value answer": the first whose attribute has that
+// value, or "* answer", counts. An answer is an action, "DROP" to hang up, or
+// "RAW text" with \n escapes for something that is no reply.
+type Policy struct {
+	Port  int
+	rules [][2]string
+
+	mu    sync.Mutex
+	asked []string
+	conns []net.Conn
+}
+
+func (p *Policy) hangUp() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, c := range p.conns {
+		c.Close()
+	}
+}
+
+// NewPolicy starts a policy server that lives as long as the test.
+func NewPolicy(t testing.TB, script string) *Policy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &Policy{Port: l.Addr().(*net.TCPAddr).Port}
+	for _, line := range strings.Split(script, "\n") {
+		if what, answer, ok := strings.Cut(strings.TrimSpace(line), " "); ok {
+			p.rules = append(p.rules, [2]string{what, answer})
+		}
+	}
+	var sessions sync.WaitGroup
+	t.Cleanup(func() {
+		l.Close()
+		p.hangUp() // the mail system keeps its connections
+		sessions.Wait()
+	})
+	sessions.Go(func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			p.mu.Lock()
+			p.conns = append(p.conns, c)
+			p.mu.Unlock()
+			sessions.Go(func() {
+				defer c.Close()
+				p.serve(c)
+			})
+		}
+	})
+	return p
+}
+
+// Asked returns the requests, each with an empty line behind it.
+func (p *Policy) Asked() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.asked)
+}
+
+func (p *Policy) serve(c net.Conn) {
+	in := bufio.NewScanner(c)
+	var request []string
+	for {
+		c.SetDeadline(time.Now().Add(Wait))
+		if !in.Scan() {
+			return
+		}
+		request = append(request, in.Text())
+		if in.Text() != "" {
+			continue
+		}
+		p.mu.Lock()
+		p.asked = append(p.asked, request...)
+		p.mu.Unlock()
+		answer := p.answer(request)
+		request = nil
+		if answer == "DROP" {
+			return
+		}
+		text := "action=" + answer + "\n\n"
+		if raw, ok := strings.CutPrefix(answer, "RAW "); ok {
+			text = strings.ReplaceAll(raw, `\n`, "\n")
+		}
+		if _, err := fmt.Fprint(c, text); err != nil {
+			return
+		}
+	}
+}
+
+func (p *Policy) answer(request []string) string {
+	for _, r := range p.rules {
+		if r[0] == "*" || slices.Contains(request, r[0]) {
+			return r[1]
+		}
+	}
+	return "DUNNO"
+}
