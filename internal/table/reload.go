@@ -66,22 +66,46 @@ func idOf(st *syscall.Stat_t) fileID {
 	}
 }
 
+// attempts is how often a file is read again that changes meanwhile.
+const attempts = 3
+
+// open reads the file. What was written while it was read is not half taken.
 func (r *reloading) open() (Table, fileID, error) {
+	for try := 1; ; try++ {
+		t, before, after, err := r.read()
+		if err != nil || before == after {
+			return t, after, err
+		}
+		if try == attempts {
+			t.Close()
+			return nil, before, fmt.Errorf("open %s: the file changes while it is read", r.path)
+		}
+		t.Close()
+	}
+}
+
+// read reads the file once and says how it was before and after.
+func (r *reloading) read() (t Table, before, after fileID, err error) {
 	f, err := os.Open(r.path)
 	if err != nil {
-		return nil, fileID{}, fmt.Errorf("open %s: %w", r.path, errno.LibC(err))
+		return nil, before, after, fmt.Errorf("open %s: %w", r.path, errno.LibC(err))
 	}
 	var st syscall.Stat_t
 	if err := syscall.Fstat(int(f.Fd()), &st); err != nil {
 		f.Close()
-		return nil, fileID{}, fmt.Errorf("open %s: %w", r.path, err)
+		return nil, before, after, fmt.Errorf("open %s: %w", r.path, err)
 	}
-	t, err := r.load(f)
-	if err != nil {
+	before = idOf(&st)
+	if t, err = r.load(f); err != nil {
 		f.Close()
-		return nil, idOf(&st), err
+		return nil, before, before, err
 	}
-	return t, idOf(&st), nil
+	// The loader may have closed the file. Another file of the name is seen at
+	// the next lookup.
+	if err := syscall.Stat(r.path, &st); err != nil || st.Ino != before.ino || uint64(st.Dev) != before.dev {
+		return t, before, before, nil
+	}
+	return t, before, idOf(&st), nil
 }
 
 // fresh returns the table of the file as it is now.

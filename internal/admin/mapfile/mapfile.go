@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -102,7 +103,9 @@ func (r *run) act(ctx context.Context, specs []string) (found bool, err error) {
 		return r.queries(ctx, specs)
 	case r.mode == 'q':
 		value, found, err := r.query(ctx, specs, r.key)
-		if found {
+		if found && r.json {
+			err = r.object(r.Out, r.key, value)
+		} else if found {
 			fmt.Fprintln(r.Out, value)
 		}
 		return found, err
@@ -170,10 +173,7 @@ func (r *run) queries(ctx context.Context, specs []string) (bool, error) {
 		value, found, err := r.query(ctx, specs, key)
 		if err == nil && found {
 			any = true
-			out.WriteString(key)
-			out.WriteString(r.d.Separator)
-			out.WriteString(value)
-			err = out.WriteByte('\n')
+			err = r.pair(out, key, value)
 		}
 		if in.Buffered() == 0 && err == nil {
 			err = out.Flush() // whoever asks may wait for the answer
@@ -272,7 +272,7 @@ func (r *run) sequence(ctx context.Context, specs []string) error {
 }
 
 // show prints one entry.
-func (r *run) show(out io.Writer, spec, key, value string) error {
+func (r *run) show(out *bufio.Writer, spec, key, value string) error {
 	if key == "" {
 		r.Log.Warningf("table %s: empty lookup key value is not allowed", spec)
 	}
@@ -282,7 +282,31 @@ func (r *run) show(out io.Writer, spec, key, value string) error {
 	}
 	value, err := r.text(value)
 	if err == nil {
-		_, err = fmt.Fprintf(out, "%s%s%s\n", key, r.d.Separator, value)
+		err = r.pair(out, key, value)
 	}
+	return err
+}
+
+// pair prints a key with its value.
+func (r *run) pair(out *bufio.Writer, key, value string) error {
+	if r.json {
+		return r.object(out, key, value)
+	}
+	out.WriteString(key)
+	out.WriteString(r.d.Separator)
+	out.WriteString(value)
+	return out.WriteByte('\n')
+}
+
+// object prints {"key": "value"} (Postfix 3.11).
+func (r *run) object(out io.Writer, key, value string) error {
+	quote := func(s string) string {
+		var b strings.Builder
+		e := json.NewEncoder(&b)
+		e.SetEscapeHTML(false)
+		e.Encode(s) // a string has no error
+		return strings.TrimSuffix(b.String(), "\n")
+	}
+	_, err := fmt.Fprintf(out, "{%s: %s}\n", quote(key), quote(value))
 	return err
 }

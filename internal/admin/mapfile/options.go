@@ -20,6 +20,7 @@ type options struct {
 	header      bool // -h
 	body        bool // -b
 	mime        bool // -m
+	json        bool // -j: an object for each entry
 }
 
 // Postfix words the two differently.
@@ -50,6 +51,8 @@ func (r *run) option(letter byte, arg string) error {
 		r.header = true
 	case 'i':
 		r.incremental = true
+	case 'j':
+		r.json = true
 	case 'm':
 		r.mime = true
 	case 'n':

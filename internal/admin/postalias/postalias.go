@@ -32,8 +32,8 @@ func Strict(args []string, stdin io.Reader, stdout, stderr io.Writer, types []ta
 func dialect() mapfile.Dialect {
 	return mapfile.Dialect{
 		Name:      "postalias",
-		Options:   "Nc:d:finopq:rsuvw",
-		Usage:     "[-Nfinoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
+		Options:   "Nc:d:fijnopq:rsuvw",
+		Usage:     "[-Nfijnoprsuvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
 		Separator: ":\t",
 		Parse:     Parse,
 		Finish:    finish,

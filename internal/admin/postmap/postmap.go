@@ -27,8 +27,8 @@ func Strict(args []string, stdin io.Reader, stdout, stderr io.Writer, types []ta
 func dialect() mapfile.Dialect {
 	return mapfile.Dialect{
 		Name:      "postmap",
-		Options:   "bc:d:fFhimnNopq:rsuUvw",
-		Usage:     "[-bfFhimnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
+		Options:   "bc:d:fFhijmnNopq:rsuUvw",
+		Usage:     "[-bfFhijmnNoprsuUvw] [-c config_dir] [-d key] [-q key] [map_type:]file...",
 		Separator: "\t",
 		Parse:     source.Split,
 	}

@@ -99,6 +99,9 @@ func (f *finder) parameter(conf *maincf.Config, name, service string) {
 	if strings.HasPrefix(name, "proxy_read_") || strings.HasPrefix(name, "proxy_write_") {
 		return // a list of what may be asked for
 	}
+	if name == "address_verify_map" || strings.HasSuffix(name, "_cache_map") || strings.HasSuffix(name, "_cache_database") {
+		return // what a service remembers
+	}
 	f.text(f.value(conf, name), name, service)
 }
 
@@ -119,12 +122,10 @@ func (f *finder) isTable(spec string) bool {
 	switch {
 	case !ok || rest == "":
 		return false
-	case typ == "proxy":
+	case typ == "proxy", typ == "debug":
 		return f.isTable(rest)
 	case typ == "unix":
 		return strings.HasSuffix(rest, ".byname") // else it is a socket
-	case typ == "debug", typ == "pipemap", typ == "unionmap":
-		return f.types[typ]
 	}
 	return f.types[typ]
 }

@@ -149,7 +149,10 @@ func (d *database) overflow(n, size uint32) ([]byte, error) {
 		return nil, corrupt(n, "item is too large")
 	}
 	var out []byte
-	for uint32(len(out)) < size {
+	for seen := uint32(0); uint32(len(out)) < size; seen++ {
+		if seen > d.lastPage() {
+			return nil, corrupt(n, "pages in a circle")
+		}
 		p, err := d.page(n)
 		if err != nil {
 			return nil, err

@@ -1,6 +1,6 @@
 // Package combine is tables made of tables: pipemap (the result of one is the
-// key of the next), unionmap (all results together), and randmap (one of
-// several values by chance).
+// key of the next), unionmap (all results together), randmap (one of several
+// values by chance), and debug (another table, each of whose answers is logged).
 package combine
 
 import (
@@ -26,6 +26,7 @@ func Types() []table.Type {
 			return union(t), err
 		}},
 		{Name: "randmap", Open: openRandom},
+		{Name: "debug", Open: openDebug},
 	}
 }
 
