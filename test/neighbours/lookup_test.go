@@ -124,6 +124,10 @@ func TestMariaDB(t *testing.T) {
 	s := mariadb(t, sqlFor("mariadb"))
 	connection := file("hosts", s.addr(), "user", "postfix", "password", "secret 'pass", "dbname", "mail", "option_group", "")
 	files := sqlTables("mysql", connection)
+	files["ca.pem"], files["other.pem"] = s.cert, harness.Certificate(t, "localhost")
+	files["mysql-tls.cf"] = connection + "tls_CAfile = @DIR@/etc/ca.pem\nquery = SHOW STATUS LIKE 'Ssl_version'\n"
+	files["mysql-name.cf"] = connection + "tls_CAfile = @DIR@/etc/ca.pem\ntls_verify_cert = yes\nquery = SELECT '%s'\n"
+	files["mysql-other.cf"] = connection + "tls_CAfile = @DIR@/etc/other.pem\nquery = SELECT '%s'\n"
 	for name, text := range map[string]string{
 		"call":   "query = CALL lookup('%s')\n",
 		"twice":  "query = CALL twice('%s')\n",
@@ -140,6 +144,11 @@ func TestMariaDB(t *testing.T) {
 	for _, name := range []string{"call", "twice", "silent", "quiet", "update", "wrong", "types"} {
 		for _, key := range []string{"all@example.com", "multi"} {
 			p.compare("mysql", name, []string{key}, func(dir string) string { return "mysql:" + dir + "/etc/mysql-" + name + ".cf" })
+		}
+	}
+	for name, want := range map[string]string{"tls": "Ssl_version,TLSv1.3", "name": "127.0.0.1", "other": "certificate"} {
+		if out, status := p.ours.Run("", "postmap", "-q", "x", "mysql:"+p.ours.Dir+"/etc/mysql-"+name+".cf"); !strings.Contains(out, want) || (status == 0) != (name == "tls") {
+			t.Errorf("%s: %q, status %d", name, out, status)
 		}
 	}
 	s.sql("SET GLOBAL sql_mode = 'NO_BACKSLASH_ESCAPES'")

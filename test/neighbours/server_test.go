@@ -29,6 +29,7 @@ type server struct {
 	dir  string // its data
 	port int
 	args []string // the command line that runs it in the foreground
+	cert string   // of the server, for the name localhost
 
 	cmd   *exec.Cmd
 	ended chan struct{}
@@ -152,7 +153,11 @@ func (s *server) addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }
 func mariadb(t testing.TB, script string) *server {
 	s := newServer(t, "mariadb", "mariadbd", "mariadb-install-db", "mariadb")
 	s.run("", "mariadb-install-db", "--no-defaults", "--datadir="+s.dir+"/data", "--auth-root-authentication-method=normal", "--skip-test-db")
-	s.args = []string{"mariadbd", "--no-defaults", "--datadir=" + s.dir + "/data", "--socket=" + s.dir + "/sock",
+	s.cert = harness.Certificate(t, "localhost")
+	if err := os.WriteFile(s.dir+"/cert.pem", []byte(s.cert), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s.args = []string{"mariadbd", "--no-defaults", "--ssl-cert=" + s.dir + "/cert.pem", "--ssl-key=" + s.dir + "/cert.pem", "--datadir=" + s.dir + "/data", "--socket=" + s.dir + "/sock",
 		"--port=" + strconv.Itoa(s.port), "--bind-address=127.0.0.1", "--pid-file=" + s.dir + "/pid", "--skip-log-bin",
 		"--innodb-flush-method=nosync", "--innodb-buffer-pool-size=16M", "--character-set-server=utf8mb4"}
 	s.start()

@@ -129,7 +129,7 @@ func (k *client) dial(ctx context.Context, server string) (*conn, error) {
 	}
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
-	if err := k.authenticate(c, server); err != nil {
+	if err := inTime(ctx, k.authenticate(c, server)); err != nil {
 		c.Close()
 		return nil, fmt.Errorf("bind: %w", err)
 	}
@@ -166,7 +166,7 @@ func (k *client) connect(ctx context.Context, server string) (*conn, error) {
 	defer stop()
 	config, err := k.tls.Config(host)
 	if err == nil {
-		err = c.StartTLS(config)
+		err = inTime(ctx, c.StartTLS(config))
 	}
 	if err != nil {
 		c.Close()
@@ -214,7 +214,7 @@ func (c *conn) searchFrom(ctx context.Context, request *goldap.SearchRequest, le
 	defer stop()
 	result, err := c.Search(request)
 	if err != nil {
-		return nil, hostError(err)
+		return nil, hostError(inTime(ctx, err))
 	}
 	entries := result.Entries
 	if !c.client.chase {
@@ -249,6 +249,15 @@ func (c *conn) chase(ctx context.Context, referral string, request *goldap.Searc
 		r.BaseDN = u.base
 	}
 	return next.searchFrom(ctx, &r, left)
+}
+
+// inTime says of the error of a connection that was closed when ctx ended, that
+// there was no answer.
+func inTime(ctx context.Context, err error) error {
+	if err != nil && ctx.Err() != nil {
+		return fmt.Errorf("no answer: %w", ctx.Err())
+	}
+	return err
 }
 
 func seconds(d time.Duration) int { return int(d / time.Second) }
