@@ -306,6 +306,7 @@ const childGrace = 4 * time.Second
 func (s *supervisor) terminate(sig syscall.Signal) {
 	s.log.Infof("terminating on signal %d", int(sig))
 	s.log.Flush(time.Second)
+	s.startLog()
 	s.stopping = true
 	s.poller.close()
 	s.killGroup(syscall.SIGTERM)
@@ -320,6 +321,37 @@ func (s *supervisor) terminate(sig syscall.Signal) {
 				s.log.Warningf("process %s pid %d does not terminate: killing it", s.children[pid].path, pid)
 			}
 			s.killGroup(syscall.SIGKILL)
+			return
+		}
+	}
+}
+
+// logGrace is how long master that terminates waits for the log service to
+// start.
+const logGrace = time.Second
+
+// startLog has the log service run for the last lines. It may have just ended
+// for a reload, with lines waiting in its socket; and one that is about to start
+// would not survive the signal to the process group.
+func (s *supervisor) startLog() {
+	if s.conf.common.MaillogFile == "" {
+		return
+	}
+	e := s.services[s.conf.common.PostlogServiceName+"/unix-dgram"]
+	if e == nil {
+		return
+	}
+	deadline := time.After(logGrace)
+	for !e.throttled && (e.live == nil || !e.live.ready) {
+		if e.live == nil {
+			s.unwatch(e)
+			s.spawn(e)
+			continue
+		}
+		select {
+		case f := <-s.events:
+			f()
+		case <-deadline:
 			return
 		}
 	}
