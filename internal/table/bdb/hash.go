@@ -166,6 +166,9 @@ func (d *database) sameItem(p page, i int, key []byte) (bool, error) {
 }
 
 func (d *database) hashWalk(each func(key, value []byte) error) error {
+	if d.meta.maxBucket > d.lastPage() {
+		return corrupt(0, "more buckets than pages")
+	}
 	for b := uint32(0); ; b++ {
 		err := d.chain(d.meta.bucketPage(b), func(p page) (bool, error) {
 			for i := 0; i+1 < p.entries(); i += 2 {

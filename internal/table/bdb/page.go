@@ -69,6 +69,9 @@ func parseMeta(b []byte) (meta, error) {
 			return m, errors.New("unsupported kind of Berkeley DB hash file")
 		}
 		m.maxBucket, m.highMask, m.lowMask = o.Uint32(b[72:]), o.Uint32(b[76:]), o.Uint32(b[80:])
+		if m.lowMask > m.maxBucket || m.maxBucket > m.highMask || m.highMask >= 1<<31 {
+			return m, errCorrupt
+		}
 		for i := range m.spares {
 			m.spares[i] = o.Uint32(b[96+4*i:])
 		}

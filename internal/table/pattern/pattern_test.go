@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"postern/internal/table"
+	"postern/internal/table/source"
 )
 
 // warnings collects what tables warn of.
@@ -150,5 +151,35 @@ func TestMatchLimit(t *testing.T) {
 	_, _, err := tab.Lookup(t.Context(), strings.Repeat("a", 60)+"!")
 	if err == nil || !strings.Contains(err.Error(), "limit") {
 		t.Errorf("got %v, want the match limit", err)
+	}
+}
+
+func FuzzRules(f *testing.F) {
+	f.Add("if /a/\n!/b/i x $$\nendif\n/(c)/ ${1}$(1)\n", "abc")
+	f.Fuzz(func(t *testing.T, rules, key string) {
+		for _, d := range []*dialect{perl, posix} {
+			r, err := d.parse(source.NewReader(strings.NewReader(rules)), "rules", table.NewOpener(nil))
+			if err == nil {
+				r.Lookup(t.Context(), key)
+			}
+		}
+	})
+}
+
+// A rule is found whether or not the filter lets it through: what the filter
+// rejects does not match.
+func TestFilterRejectsNothingThatMatches(t *testing.T) {
+	var b strings.Builder
+	for i := range 2000 {
+		fmt.Fprintf(&b, "/%s.*x%d(y|z)$/ %d\n", []string{"foo", "Bar", "[ab]c", "(one|two)"}[i%4], i, i)
+	}
+	tab, _ := openRules(t, "pcre", b.String())
+	rules := table.Base(tab)
+	for i := range 2000 {
+		key := []string{"FOO", "bar", "BC", "Two"}[i%4] + fmt.Sprintf(" - X%dz", i)
+		got, found, err := rules.Lookup(t.Context(), key)
+		if err != nil || !found || got != fmt.Sprint(i) {
+			t.Fatalf("%s: got %q %v %v, want %d", key, got, found, err, i)
+		}
 	}
 }
