@@ -2,9 +2,11 @@ package neighbours
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -178,6 +180,36 @@ func TestDeliveryFromPostgreSQL(t *testing.T) {
 	i.Until("idle connections are closed", func() bool {
 		return strings.TrimSpace(s.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'postfix'")) == "0"
 	})
+}
+
+// A database in a file that proxymap may only read; one that takes its place is
+// seen at once.
+func TestDeliveryFromSQLite(t *testing.T) {
+	t.Parallel()
+	sqlite3 := program(t, "sqlite3")
+	i := system(t, "sqlite", "dbpath = @DIR@/etc/mail.sqlite\n")
+	put := func(script string) {
+		t.Helper()
+		path := i.Host("etc/mail.sqlite")
+		cmd := exec.Command(sqlite3, path+".new")
+		cmd.Stdin = strings.NewReader(script)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		if err := errors.Join(os.Chown(path+".new", 0, 2100), os.Chmod(path+".new", 0o640), os.Rename(path+".new", path)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(sqlFor("sqlite"))
+	i.Start()
+	if send(t, i, "john@example.com") != 1 {
+		t.Error("mail is not accepted")
+	}
+	put(sqlFor("sqlite") + "INSERT INTO virtual_users VALUES (10, 1, 'new@example.com', 'x', 0, NULL);\n")
+	if send(t, i, "new@example.com") != 1 {
+		t.Error("mail for a new user is not accepted")
+	}
+	i.Until("both are delivered", func() bool { return boxes(i, "example.com", "john") == 1 && boxes(i, "example.com", "new") == 1 })
 }
 
 // Mail that is in the queue when the database goes away waits, and is delivered

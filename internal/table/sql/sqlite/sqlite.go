@@ -12,6 +12,7 @@ import (
 	"time"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
+	"golang.org/x/sys/unix"
 
 	"postern/internal/table"
 	"postern/internal/table/database"
@@ -66,7 +67,11 @@ func dial(ctx context.Context, path string) (sql.Session, error) {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	// Not to be created; opened for reading only where writing is forbidden.
-	if s.db, err = sqlite3.OpenFlags(path, sqlite3.OPEN_READWRITE); err != nil {
+	flags := sqlite3.OPEN_READWRITE
+	if unix.Access(path, unix.W_OK) != nil {
+		flags = sqlite3.OPEN_READONLY
+	}
+	if s.db, err = sqlite3.OpenFlags(path, flags); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	if err := s.db.BusyTimeout(busyTimeout); err != nil {
