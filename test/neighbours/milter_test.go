@@ -14,8 +14,10 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
+	"postern/internal/protocol/milter/miltertest"
 	"postern/test/harness"
 )
 
@@ -356,4 +358,54 @@ func (s *server) read(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	return string(b)
+}
+
+// TestCleanupDiesBesideMilter kills cleanup while a milter thinks about a
+// message. The client is told to come again; the milter, which nobody knows the
+// state of, costs its default action for the rest of the session, and a new session
+// is as any other.
+func TestCleanupDiesBesideMilter(t *testing.T) {
+	m := miltertest.New(t, "eom:slow@ hang")
+	i := harness.New(t, harness.Postern, harness.Config{
+		Main: fmt.Sprintf("smtpd_milters = inet:127.0.0.1:%d\nmilter_default_action = tempfail\n", m.Port)})
+	i.Start()
+	s, err := harness.Open(i.Addr())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	say := func(command, want string) {
+		t.Helper()
+		if reply, err := s.Say(command); err != nil || !strings.HasPrefix(reply, want) {
+			t.Fatalf("%s: %q, %v; want %s", command, reply, err, want)
+		}
+	}
+	say("MAIL FROM:<slow@b.example>", "250")
+	say("RCPT TO:<alice@example.com>", "250")
+	say("DATA", "354")
+	fmt.Fprint(s, strings.ReplaceAll(letter, "\n", "\r\n")+".\r\n")
+	m.Await(t, "eom")
+	killed := 0
+	for _, pid := range i.Processes() {
+		comm, err := os.ReadFile(fmt.Sprintf("/proc/%d/comm", pid))
+		if err == nil && string(comm) == "cleanup\n" && syscall.Kill(pid, syscall.SIGKILL) == nil {
+			killed++
+		}
+	}
+	if reply, err := s.Reply(); killed == 0 || err != nil || !strings.HasPrefix(reply, "451 4.3.0") {
+		t.Fatalf("%d processes killed: %q, %v", killed, reply, err)
+	}
+	say("MAIL FROM:<next@b.example>", "451 4.7.1 Service unavailable - try again later")
+	say("QUIT", "221")
+	if err := submit(i, "127.0.0.1", "quick@b.example", []string{"bob@example.com"}, letter); err != nil {
+		t.Fatal(err)
+	}
+	count := func(user string) int {
+		files, _ := filepath.Glob(i.Host("mail/" + user + "/new/*"))
+		return len(files)
+	}
+	i.Until("bob has the second message", func() bool { return count("bob") == 1 })
+	if n := count("alice"); n != 0 {
+		t.Errorf("alice has %d messages, none was accepted for her", n)
+	}
 }
