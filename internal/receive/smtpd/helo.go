@@ -21,7 +21,6 @@ func (s *session) ehlo(arg string) outcome {
 	if !o.Positive() {
 		return o
 	}
-	s.extended = true
 	o.Status = ""
 	o.Lines = append([]string{s.common.MyHostname}, s.keywords()...)
 	if s.heloRefused {
@@ -45,7 +44,6 @@ func (s *session) greet(verb, arg, protocol string) outcome {
 	s.subject.NewSession()
 	s.subject.Protocol = before
 	s.subject.Helo, s.subject.HasHelo = name, true
-	s.extended = false
 	s.subject.PipeliningOK = false
 	if !s.conf.Restrict.DelayReject && !s.standAlone {
 		if r := s.rules.Hello(s.ctx, &s.subject); !r.IsZero() {

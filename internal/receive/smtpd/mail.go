@@ -1,6 +1,7 @@
 package smtpd
 
 import (
+	"errors"
 	"strconv"
 	"strings"
 
@@ -96,6 +97,9 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 			tx.encoding = "7bit"
 		case name == "SIZE" && has:
 			n, err := strconv.ParseInt(value, 10, 64)
+			if errors.Is(err, strconv.ErrRange) && value[0] != '-' {
+				return ok(552, "5.3.4", "Message size exceeds file system imposed limit")
+			}
 			if err != nil || n < 0 || value[0] == '+' {
 				return ok(501, "5.5.4", "Bad message size syntax")
 			}
@@ -110,7 +114,7 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 			}
 		case name == "AUTH" && has:
 			// Postfix: taken without SASL too, and of no consequence.
-		case name == "SMTPUTF8" && !has && s.common.SMTPUTF8Enable && s.extended:
+		case name == "SMTPUTF8" && !has && s.common.SMTPUTF8Enable && !s.discards["smtputf8"]:
 			tx.smtputf8 = true
 		case (name == "RET" || name == "ENVID") && has && s.discards["dsn"]:
 			return ok(501, "5.7.1", "DSN support is disabled")
@@ -118,12 +122,12 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 			if r := s.verpOption(tx, value, has); !r.IsZero() {
 				return r
 			}
-		case name == "RET" && has && s.extended:
+		case name == "RET" && has:
 			if tx.ret != "" || !strings.EqualFold(value, "HDRS") && !strings.EqualFold(value, "FULL") {
 				return ok(501, "5.5.4", "Bad RET parameter syntax")
 			}
 			tx.ret = strings.ToUpper(value)
-		case name == "ENVID" && has && s.extended:
+		case name == "ENVID" && has:
 			id, err := smtp.DecodeXtext(value)
 			if err != nil || id == "" || tx.envelopeID != "" || !printableText(id) {
 				return ok(501, "5.5.4", "Bad ENVID parameter syntax")

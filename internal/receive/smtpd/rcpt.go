@@ -125,13 +125,13 @@ func (s *session) rcptOptions(r *recipient, options string) smtp.Reply {
 		switch name = strings.ToUpper(name); {
 		case (name == "NOTIFY" || name == "ORCPT") && has && s.discards["dsn"]:
 			return ok(501, "5.7.1", "DSN support is disabled")
-		case name == "NOTIFY" && has && s.extended:
+		case name == "NOTIFY" && has:
 			n, valid := s.parseNotify(value)
 			if !valid || r.notify != 0 {
 				return ok(501, "5.5.4", "Error: Bad NOTIFY parameter syntax")
 			}
 			r.notify = n
-		case name == "ORCPT" && has && s.extended:
+		case name == "ORCPT" && has:
 			orcpt, valid := parseOrcpt(value)
 			if !valid || r.orcpt != "" {
 				return ok(501, "5.5.4", "Error: Bad ORCPT parameter syntax")
@@ -149,6 +149,7 @@ func (s *session) parseNotify(value string) (int, bool) {
 	mask := 0
 	for word := range strings.SplitSeq(value, ",") {
 		switch strings.ToUpper(word) {
+		case "":
 		case "NEVER":
 			mask |= notifyNever
 		case "SUCCESS":
@@ -162,14 +163,14 @@ func (s *session) parseNotify(value string) (int, bool) {
 			return 0, false
 		}
 	}
-	return mask, mask&notifyNever == 0 || mask == notifyNever
+	return mask, mask != 0 && (mask&notifyNever == 0 || mask == notifyNever)
 }
 
 // parseOrcpt reads "type;xtext" and returns it decoded. RFC 6533: addresses in
 // UTF-8 have a type and an encoding of their own.
 func parseOrcpt(value string) (string, bool) {
 	typ, addr, found := strings.Cut(value, ";")
-	if !found || typ == "" || addr == "" {
+	if !found || typ == "" {
 		return "", false
 	}
 	decode := smtp.DecodeXtext
@@ -177,7 +178,7 @@ func parseOrcpt(value string) (string, bool) {
 		decode = smtp.DecodeUxtext
 	}
 	decoded, err := decode(addr)
-	if err != nil || decoded == "" || strings.ContainsAny(decoded, "\r\n\x00") {
+	if err != nil || strings.ContainsAny(decoded, "\r\n\x00") {
 		return "", false
 	}
 	return typ + ";" + address.Quote822(address.Unquote822(decoded)), true

@@ -40,7 +40,6 @@ type session struct {
 	bareNewline smtp.BareNewline
 	bareSeen    bool // noted at the end of the session
 	discards    map[string]bool
-	extended    bool // EHLO, not HELO
 	heloRefused bool // by a milter, which is only said later
 	errors      int
 	junk        int

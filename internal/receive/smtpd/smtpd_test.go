@@ -323,7 +323,7 @@ S: 451 4.3.0 <x@fail.example>: Temporary lookup failure`, ""},
 C: MAIL FROM:<a@b> SIZE=99999999
 S: 552 5.3.4 Message size exceeds fixed limit
 C: MAIL FROM:<a@b> SIZE=9999999999999999999999
-S: 501 5.5.4 Bad message size syntax`, "NOQUEUE: reject: MAIL from unknown[127.0.0.1]: 552 5.3.4 Message size exceeds fixed limit; from=<a@b> proto=ESMTP helo=<client.example>"},
+S: 552 5.3.4 Message size exceeds file system imposed limit`, "NOQUEUE: reject: MAIL from unknown[127.0.0.1]: 552 5.3.4 Message size exceeds fixed limit; from=<a@b> proto=ESMTP helo=<client.example>"},
 		{"foreign", "", "C: GET / HTTP/1.0\nS: 221 2.7.0 Error: I can break rules, too. Goodbye.\nS: EOF", "warning: non-SMTP command from unknown[127.0.0.1]: GET / HTTP/1.0"},
 		{"header", "", "C: Subject: x\nS: 221 2.7.0 *\nS: EOF", ""},
 		{"errors", "smtpd_hard_error_limit = 2\n", `

@@ -68,6 +68,6 @@ func (s *session) handshake() bool {
 	s.subject.TLS = t
 	s.auth = nil
 	s.subject.SASLMethod, s.subject.SASLUsername, s.subject.SASLSender = "", "", ""
-	s.subject.PipeliningOK, s.extended = false, false
+	s.subject.PipeliningOK = false
 	return true
 }

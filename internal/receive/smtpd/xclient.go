@@ -2,6 +2,7 @@ package smtpd
 
 import (
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"postern/internal/base/netaddr"
@@ -31,7 +32,7 @@ func (s *session) xclientAllowed() bool {
 func xattrs(arg, verb string) (list [][2]string, bad smtp.Reply) {
 	for word := range strings.FieldsSeq(arg) {
 		name, value, has := strings.Cut(word, "=")
-		if !has {
+		if !has || value == "" {
 			return nil, ok(501, "5.5.4", "Error: attribute=value expected")
 		}
 		if len(value) > maxXattr {
@@ -39,7 +40,7 @@ func xattrs(arg, verb string) (list [][2]string, bad smtp.Reply) {
 		}
 		decoded, err := smtp.DecodeXtext(value)
 		if err != nil || !printableUTF8(decoded) {
-			return nil, ok(501, "5.5.4", "Bad attribute value syntax: "+word)
+			return nil, ok(501, "5.5.4", "Bad "+strings.ToUpper(name)+" syntax: "+value)
 		}
 		list = append(list, [2]string{strings.ToUpper(name), decoded})
 	}
@@ -64,7 +65,7 @@ func (s *session) xclient(arg string) outcome {
 	if s.tx != nil {
 		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
 	}
-	if !s.xclientAllowed() {
+	if arg != "" && !s.xclientAllowed() {
 		return say(ok(550, "5.7.0", "Error: insufficient authorization"))
 	}
 	list, bad := xattrs(arg, "XCLIENT")
@@ -88,15 +89,21 @@ func (s *session) xclient(arg string) outcome {
 				return say(ok(501, "5.5.4", "Bad REVERSE_NAME syntax: "+value))
 			}
 		case "ADDR":
-			if !none && !setAddr(&p, value) {
+			if none {
+				p.addr, p.ip = unknown, netip.Addr{}
+			} else if !setAddr(&p, value) {
 				return say(ok(501, "5.5.4", "Bad ADDR syntax: "+value))
 			}
 		case "PORT":
-			p.port = xvalue(value, "0")
+			if p.port = xvalue(value, "0"); !validPort(p.port) {
+				return say(ok(501, "5.5.4", "Bad PORT syntax: "+value))
+			}
 		case "DESTADDR":
 			p.serverAddr = xvalue(strings.TrimPrefix(value, "IPV6:"), "0.0.0.0")
 		case "DESTPORT":
-			p.serverPort = xvalue(value, "0")
+			if p.serverPort = xvalue(value, "0"); !validPort(p.serverPort) {
+				return say(ok(501, "5.5.4", "Bad DESTPORT syntax: "+value))
+			}
 		case "HELO":
 			helo = xvalue(value, "")
 		case "PROTO":
@@ -135,9 +142,15 @@ func (s *session) become(p peer, helo, proto, login string, hasLogin bool) outco
 			s.subject.SASLMethod, s.subject.SASLUsername = "XCLIENT", printableName(login)
 		}
 	}
-	s.extended, s.subject.PipeliningOK = false, false
+	s.subject.PipeliningOK = false
 	s.chooseDiscards()
 	return outcome{Reply: s.greeting(), uncounted: true}
+}
+
+// validPort says whether s is a number. Postfix: a large one is taken, too.
+func validPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 32)
+	return err == nil
 }
 
 // xvalue is a value, or what stands for none.

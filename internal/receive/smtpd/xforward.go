@@ -19,12 +19,15 @@ func (s *session) xforwardAllowed() bool {
 	return err == nil && ok && !s.standAlone || s.trusted
 }
 
+// maxProto bounds the name of a protocol. Postfix: the same.
+const maxProto = 64
+
 // xforward is XFORWARD.
 func (s *session) xforward(arg string) outcome {
 	if s.tx != nil {
 		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
 	}
-	if !s.xforwardAllowed() {
+	if arg != "" && !s.xforwardAllowed() {
 		return say(ok(550, "5.7.0", "Error: insufficient authorization"))
 	}
 	list, bad := xattrs(arg, "XFORWARD")
@@ -53,15 +56,22 @@ func (s *session) xforward(arg string) outcome {
 				x.addr = p.addr
 			}
 		case "PORT":
-			x.port = xvalue(value, unknown)
+			if x.port = xvalue(value, unknown); x.port != unknown && !validPort(x.port) {
+				return say(ok(501, "5.5.4", "Bad PORT syntax: "+value))
+			}
 		case "HELO":
 			x.helo = heloName(xvalue(value, ""))
 		case "PROTO":
+			if len(value) > maxProto {
+				return say(ok(501, "5.5.4", "Bad PROTO syntax: "+value))
+			}
 			x.proto = strings.ToUpper(xvalue(value, ""))
 		case "IDENT":
 			x.ident = xvalue(value, "")
 		case "SOURCE":
-			x.domain = strings.ToUpper(xvalue(value, "REMOTE"))
+			if x.domain = strings.ToUpper(xvalue(value, "REMOTE")); x.domain != "LOCAL" && x.domain != "REMOTE" {
+				return say(ok(501, "5.5.4", "Bad SOURCE syntax: "+value))
+			}
 		default:
 			return say(ok(501, "5.5.4", "Bad XFORWARD attribute name: "+a[0]))
 		}
