@@ -106,6 +106,12 @@ func (l *libraries) compare(t testing.TB, kind byte, f Flags, pattern, subject s
 	}) {
 		return fmt.Sprintf("none of the required texts %q is in it", lit), true
 	}
+	if re.linear != nil {
+		m, done := re.linear.match(subject)
+		if done && !slices.Equal(m, got) {
+			return fmt.Sprintf("the linear engine says %v, the other %v", m, got), true
+		}
+	}
 	if (got != nil) != (status == matched) || got != nil && !slices.Equal(got, want) {
 		return fmt.Sprintf("got %v, want %v", got, want), true
 	}

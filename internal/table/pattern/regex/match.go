@@ -5,6 +5,7 @@ import "strings"
 // Bounds of one match (PCRE2: match limit, heap limit).
 const (
 	maxSteps = 10_000_000
+	fewSteps = 100_000 // where another engine can take over
 	maxStack = 500_000 // ways to go back to
 )
 
@@ -14,6 +15,7 @@ type matcher struct {
 	slots []int
 	keep  int // where \K says that the match begins; -1: nowhere
 	steps int
+	limit int // of steps
 	stack []back
 	best  []int // the longest match so far, POSIX only
 }
@@ -37,8 +39,8 @@ const (
 	backKeep
 )
 
-func (p *program) match(text string) ([]int, error) {
-	m := &matcher{text: text, slots: make([]int, p.slots)}
+func (p *program) match(text string, limit int) ([]int, error) {
+	m := &matcher{text: text, limit: limit, slots: make([]int, p.slots)}
 	for at := 0; at <= len(text); at++ {
 		if p.first != nil {
 			if at = m.scan(p.first, at); at < 0 {
@@ -112,7 +114,7 @@ func (m *matcher) run(p *program, at int) (end int, err error) {
 	base := len(m.stack)
 	pc, pos := 0, at
 	for {
-		if m.steps++; m.steps > maxSteps {
+		if m.steps++; m.steps > m.limit {
 			return -1, ErrLimit
 		}
 		ok := true

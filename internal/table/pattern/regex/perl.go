@@ -44,7 +44,10 @@ func Perl(pattern string, f Flags) (*Regexp, error) {
 	if prog.start {
 		prog.first = nil // there is nothing to look for
 	}
-	return &Regexp{groups: p.groups, literals: tree.required(), prog: prog}, nil
+	if f&Anchored != 0 {
+		tree = concat([]*node{{kind: kBegin}, tree})
+	}
+	return &Regexp{groups: p.groups, literals: tree.required(), prog: prog, linear: newLinear(tree)}, nil
 }
 
 // perl is the parser. Flags change inside groups.

@@ -445,13 +445,16 @@ func writeGo(b *strings.Builder, n *node) {
 		writeGo(b, n.sub[0])
 		b.WriteByte(')')
 		writeRepeat(b, n)
+		if n.lazy {
+			b.WriteByte('?')
+		}
 	case kGroup:
 		b.WriteByte('(')
 		writeGo(b, n.sub[0])
 		b.WriteByte(')')
 	case kBegin:
 		b.WriteString(`\A`)
-	case kEnd:
+	case kEnd, kEndLine:
 		b.WriteString(`\z`)
 	case kBeginML:
 		b.WriteString(`(?m:^)`)
@@ -499,8 +502,8 @@ func writeSet(b *strings.Builder, s set) {
 	b.WriteByte(']')
 }
 
-// matchPosix matches text, octet by octet.
-func (r *Regexp) matchPosix(text string) []int {
+// findOctets matches text, octet by octet.
+func findOctets(re *regexp.Regexp, text string) []int {
 	ascii := true
 	for i := range len(text) {
 		if text[i] >= 0x80 {
@@ -509,7 +512,7 @@ func (r *Regexp) matchPosix(text string) []int {
 		}
 	}
 	if ascii {
-		return r.posix.FindStringSubmatchIndex(text)
+		return re.FindStringSubmatchIndex(text)
 	}
 	// Each octet becomes the code point of its number: one or two octets of
 	// UTF-8. at tells the way back.
@@ -523,7 +526,7 @@ func (r *Regexp) matchPosix(text string) []int {
 		}
 	}
 	at = append(at, len(text))
-	m := r.posix.FindSubmatchIndex(wide)
+	m := re.FindSubmatchIndex(wide)
 	for i := range m {
 		if m[i] >= 0 {
 			m[i] = at[m[i]]

@@ -2,8 +2,10 @@
 // and POSIX's, on octets, with a bound on the work of a match.
 //
 // A pattern is parsed into a tree. Perl patterns are compiled into a small
-// program for a matcher that backtracks; like PCRE it gives up with an error
-// after ten million steps. POSIX patterns are translated for Go's package
+// program for a matcher that backtracks. When it takes too many steps, Go's
+// package regexp, which needs linear time, answers where it knows all that is
+// in the pattern; else the matcher gives up with an error after ten million
+// steps. POSIX patterns are translated for Go's package
 // regexp, which finds the leftmost longest match in linear time; those with
 // back-references go to the matcher. What the parsers do not know is an error,
 // never a different meaning.
@@ -36,6 +38,7 @@ type Regexp struct {
 	literals literals
 	prog     *program
 	posix    *regexp.Regexp // nil: use prog
+	linear   *linear        // when prog takes too long; may be nil
 }
 
 // Literals returns texts of which every match contains one, in lower case; none
@@ -49,9 +52,19 @@ func (r *Regexp) Groups() int { return r.groups }
 // group, -1 for a group that took no part; nil if there is no match.
 func (r *Regexp) Match(text string) ([]int, error) {
 	if r.posix != nil {
-		return r.matchPosix(text), nil
+		return findOctets(r.posix, text), nil
 	}
-	return r.prog.match(text)
+	if r.linear == nil {
+		return r.prog.match(text, maxSteps)
+	}
+	m, err := r.prog.match(text, fewSteps)
+	if err == nil {
+		return m, nil
+	}
+	if m, done := r.linear.match(text); done {
+		return m, nil
+	}
+	return r.prog.match(text, maxSteps)
 }
 
 // A set is a set of octets.
