@@ -367,7 +367,7 @@ func (s *server) read(t *testing.T, name string) string {
 func TestCleanupDiesBesideMilter(t *testing.T) {
 	m := miltertest.New(t, "eom:slow@ hang")
 	i := harness.New(t, harness.Postern, harness.Config{
-		Main: fmt.Sprintf("smtpd_milters = inet:127.0.0.1:%d\nmilter_default_action = tempfail\n", m.Port)})
+		Main: fmt.Sprintf("smtpd_milters = inet:127.0.0.1:%d\nmilter_default_action = tempfail\nservice_throttle_time = 1s\n", m.Port)})
 	i.Start()
 	s, err := harness.Open(i.Addr())
 	if err != nil {

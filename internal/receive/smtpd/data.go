@@ -205,6 +205,9 @@ func (s *session) finish() (cleanup.Status, string) {
 	status, reason, err := s.tx.queue.Finish(s.ctx)
 	if err != nil {
 		s.log.Warningf("%s: %v", s.queueID(), err)
+		if s.tx.handedOver {
+			s.milters.Lost()
+		}
 		return cleanup.StatusWrite, ""
 	}
 	return status, reason

@@ -236,6 +236,7 @@ func (s *session) passMilters() error {
 		return nil
 	}
 	h, conns := s.milters.HandOver()
+	s.tx.handedOver = true
 	if err := q.PassMilters(h, conns); err != nil {
 		s.milters.Lost()
 		return err

@@ -75,6 +75,8 @@ type transaction struct {
 	queue   queueFile           // nil until the queue file is open
 	filter  *beforequeue.Filter // the same, when it is a filter
 
+	handedOver bool // cleanup has the milters
+
 	bdat   *bdatState
 	status cleanup.Status
 	flags  cleanup.Flags // told to cleanup in the stream
