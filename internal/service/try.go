@@ -101,5 +101,6 @@ func (s *process) try(entry *mastercf.Service, open bool) (err error) {
 func (s *process) direct(tables *table.Opener) {
 	own := table.NewOpener(s.types)
 	own.Log, own.DefaultType, own.UTF8, own.ErrorIsFatal = s.log, tables.DefaultType, tables.UTF8, tables.ErrorIsFatal
+	own.Setting, tables.ShareDatabases = tables.Setting, false
 	tables.Proxy = func(spec string, f table.Flags) (table.Table, error) { return own.With(f).Open(spec) }
 }

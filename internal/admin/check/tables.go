@@ -76,6 +76,7 @@ func (c *checker) openTable(spec, name string) (Finding, bool) {
 	said := &complaints{}
 	o := table.NewOpener(c.Tables)
 	o.Log, o.DefaultType, o.ErrorIsFatal = said, c.common.DefaultDatabaseType, true
+	o.Setting = c.set.Settings(c.main)
 	inner := *o
 	o.Proxy = func(spec string, f table.Flags) (table.Table, error) { return inner.With(f).Open(spec) }
 	o.Param = func(name string) string { return c.value(c.main, name) }

@@ -62,6 +62,8 @@ type Common struct {
 	// Tables.
 	DefaultDatabaseType, DefaultCacheDBType string
 	DaemonTableOpenErrorIsFatal             bool
+	LMDBMapSize                             int64
+	SocketmapMaxReplySize                   int
 
 	// The queue.
 	HashQueueNames               string
@@ -175,6 +177,8 @@ func (c *Common) tables(s *Set) {
 	s.Str(&c.DefaultDatabaseType, "default_database_type", "hash", MinLen(1))
 	s.Str(&c.DefaultCacheDBType, "default_cache_db_type", "lmdb", MinLen(1))
 	s.Bool(&c.DaemonTableOpenErrorIsFatal, "daemon_table_open_error_is_fatal", false)
+	s.Long(&c.LMDBMapSize, "lmdb_map_size", 16777216, Min(8192))
+	s.Int(&c.SocketmapMaxReplySize, "socketmap_max_reply_size", 100000, Min(1))
 }
 
 func (c *Common) queue(s *Set) {
