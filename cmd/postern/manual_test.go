@@ -38,6 +38,15 @@ func TestEveryProgramHasAPage(t *testing.T) {
 		}
 		pages = slices.DeleteFunc(pages, func(p string) bool { return p == name+"."+section })
 	}
+	own, err := fs.ReadFile(docs.Pages, "man/postern.1.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range tools() {
+		if !strings.Contains(string(own), "\n- `"+c.name+"`: ") {
+			t.Errorf("docs/man/postern.1.md does not name the command %s", c.name)
+		}
+	}
 	if len(pages) > 0 {
 		t.Errorf("pages of programs that are not there: %q", pages)
 	}
