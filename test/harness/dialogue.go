@@ -40,7 +40,7 @@ func Dialogue(addr, from, script string, mask func(string) string) (string, erro
 			out.WriteString(line + "\n")
 		case line == "C! TLS":
 			out.WriteString(line + "\n")
-			secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true})
+			secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}})
 			c.SetDeadline(time.Now().Add(Wait))
 			if err := secure.Handshake(); err != nil {
 				return out.String(), fmt.Errorf("handshake: %w", err)

@@ -39,6 +39,7 @@ type player struct {
 //
 //	sink NAME            start a scripted SMTP server from section NAME; @NAME@ is its port
 //	sink NAME ADDR:PORT  the same on an address of its own, which no other archive uses
+//	auth NAME            start an authentication server on private/auth for the users of section NAME
 //	start                start the system (the first command that needs it does so by itself)
 //	stop
 //	policy NAME          start a policy server from section NAME; @NAME@ is its port
@@ -63,6 +64,7 @@ var commands = map[string]func(p *player, args []string){
 	"port":     (*player).reserve,
 	"policy":   (*player).policy,
 	"asked":    (*player).asked,
+	"auth":     func(p *player, args []string) { harness.NewAuth(p.t, p.i, p.section(args[0])) },
 	"start":    func(p *player, _ []string) { p.start() },
 	"stop":     func(p *player, _ []string) { p.i.Stop(); p.started = false },
 	"dialogue": (*player).dialogue,
@@ -98,7 +100,7 @@ func play(t *testing.T, archive *txtar.Archive, s harness.System) []txtar.File {
 		if !ok {
 			t.Fatalf("unknown command %q", f[0])
 		}
-		if f[0] != "sink" && f[0] != "port" && f[0] != "milter" && f[0] != "policy" && f[0] != "start" && f[0] != "write" && !p.started {
+		if f[0] != "sink" && f[0] != "port" && f[0] != "auth" && f[0] != "milter" && f[0] != "policy" && f[0] != "start" && f[0] != "write" && !p.started {
 			p.start()
 		}
 		command(p, f[1:])

@@ -197,7 +197,7 @@ func (p *parser) setEnvelopeID(arg string) {
 
 func (p *parser) setVerp(arg string) error {
 	if arg == "" || arg[0] != 'V' {
-		return nil
+		return fmt.Errorf("unsupported: -X%.1s", arg)
 	}
 	arg = arg[1:]
 	if len(arg) != 2 || !strings.Contains(p.verpPermitted, arg[:1]) || !strings.Contains(p.verpPermitted, arg[1:]) {

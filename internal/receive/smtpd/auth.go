@@ -167,12 +167,10 @@ func (s *session) authenticate(arg string) outcome {
 	switch {
 	case s.conf.HeloRequired && !s.subject.HasHelo:
 		return say(ok(503, "5.5.1", "Error: send HELO/EHLO first"))
-	case s.sasl == nil:
+	case s.sasl == nil, s.conf.TLS.AuthOnly && s.tls == nil:
 		return say(ok(503, "5.5.1", "Error: authentication not enabled"))
 	case s.tx != nil:
 		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
-	case s.conf.TLS.AuthOnly && s.tls == nil:
-		return say(ok(538, "5.7.0", "Encryption required for requested authentication mechanism"))
 	case !s.authOffered():
 		return say(ok(503, "5.5.1", "Error: authentication not enabled"))
 	case s.auth != nil:

@@ -92,7 +92,7 @@ S: 535 5.7.8 Error: authentication failed: Invalid authentication mechanism`, ""
 		{"filtered", "smtpd_sasl_mechanism_filter = !login, static:rest", strings.Replace(helloAuth, " LOGIN|", "|", 1), ""},
 		{"only under TLS", "smtpd_tls_auth_only = yes", hello + `
 C: AUTH PLAIN ` + good + `
-S: 538 5.7.0 Encryption required for requested authentication mechanism`, ""},
+S: 503 5.5.1 Error: authentication not enabled`, ""},
 		{"exempt networks", "smtpd_sasl_exceptions_networks = 127.0.0.0/8", hello + `
 C: AUTH PLAIN ` + good + `
 S: 503 5.5.1 Error: authentication not enabled`, ""},

@@ -64,8 +64,9 @@ func (s *session) handshake() bool {
 	s.in.Reset(t.Conn)
 	s.reset()
 	s.forgetHelo()
+	before := s.subject.Protocol // Postfix: what was ESMTP stays so, without another EHLO
 	s.subject.NewSession()
-	s.subject.TLS = t
+	s.subject.TLS, s.subject.Protocol = t, before
 	s.auth = nil
 	s.subject.SASLMethod, s.subject.SASLUsername, s.subject.SASLSender = "", "", ""
 	s.subject.PipeliningOK = false
