@@ -19,6 +19,7 @@ import (
 	"postern/internal/service"
 	"postern/internal/table"
 	"postern/internal/table/inline"
+	"postern/internal/table/pattern"
 )
 
 // A program is an agent of one function, with a status filter.
@@ -33,7 +34,7 @@ var _ service.Service = (*program)(nil)
 
 func open(t *testing.T, mainCF string, f agent.Func) (*program, *agenttest.Instance) {
 	p := &program{Kit: agent.Kit{StatusFilter: "smtp_delivery_status_filter"}, f: f}
-	return p, agenttest.New(t, p, "smtp", mainCF, []table.Type{inline.Type()})
+	return p, agenttest.New(t, p, "smtp", mainCF, append(pattern.Types(), inline.Type()))
 }
 
 // each reports every recipient by its name: "sent", "defer", "bounce".
@@ -84,7 +85,7 @@ func TestReport(t *testing.T) {
 		todo:    []string{"defer@x", "bounce@x"},
 		reply:   delivery.Reply{Status: delivery.Defer},
 	}, {
-		name: "status filter", mainCF: "default_delivery_status_filter = inline:{ {4.1.1 later=5.4.4 now never} {5.1.1 never=4.4.4 now later} {2.0.0 ok=4.0.0 no} }\n",
+		name: "status filter", mainCF: "default_delivery_status_filter = regexp:{ {/^4.1.1 later/ 5.4.4 now never} {/^5.1.1 never/ 4.4.4 now later} {/^2.0.0 ok/ 4.0.0 no} }\n",
 		records: []string{"bounce 0: <defer@x> 5.4.4 now never", "defer 0: <bounce@x> 4.4.4 now later"},
 		lines:   []string{"2.0.0, status=sent (ok)", "5.4.4, status=bounced (now never)", "4.4.4, status=deferred (now later)"},
 		todo:    []string{"bounce@x"},
