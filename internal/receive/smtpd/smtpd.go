@@ -167,7 +167,7 @@ func (s *Server) openClients(e *service.Env) error {
 			return err
 		}
 		client.Warn = s.log.Warningf
-		s.names = s.normal.DNS.OpenNative(client)
+		s.names = s.normal.DNS.OpenNative(dns.NewCache(client, dnsEntries))
 	}
 	if s.resolver == nil {
 		s.resolver = rewrite.New(e.Endpoint("private", s.common.RewriteServiceName, rewrite.Protocol))
@@ -185,6 +185,9 @@ func (s *Server) openClients(e *service.Env) error {
 	s.statfs = freeSpace
 	return nil
 }
+
+// dnsEntries is how many answers of the name service are remembered.
+const dnsEntries = 20_000
 
 func (s *Server) openLists(e *service.Env) (err error) {
 	c := &s.normal
