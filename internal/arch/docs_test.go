@@ -165,3 +165,26 @@ func libraries(t *testing.T) map[string]bool {
 	}
 	return found
 }
+
+// ARCHITECTURE.md names every service, every protocol and every command of ours.
+func TestArchitectureIsComplete(t *testing.T) {
+	doc, err := os.ReadFile("../../ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, wing := range []string{"receive", "deliver", "support", "protocol", "admin"} {
+		rooms, err := os.ReadDir("../" + wing)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, room := range rooms {
+			name := room.Name()
+			if !room.IsDir() || wing == "admin" && (strings.HasPrefix(name, "post") || name == "sendmail") {
+				continue
+			}
+			if !strings.Contains(string(doc), name) {
+				t.Errorf("ARCHITECTURE.md does not name internal/%s/%s", wing, name)
+			}
+		}
+	}
+}
