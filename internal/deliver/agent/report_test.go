@@ -17,7 +17,6 @@ import (
 	"postern/internal/mail/dsn"
 	"postern/internal/mail/queue"
 	"postern/internal/service"
-	"postern/internal/table"
 	"postern/internal/table/inline"
 	"postern/internal/table/pattern"
 )
