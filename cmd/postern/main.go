@@ -101,20 +101,29 @@ func help(w io.Writer) {
 	fmt.Fprintln(w)
 }
 
-// warnings returns what is to be told about settings that no program reads.
+// warnings returns what is to be told about settings that no program reads, and
+// about defaults of older releases that compatibility_level keeps.
 func warnings() master.Warnings {
-	declared := sync.OnceValue(func() map[string]bool {
-		names := make(map[string]bool)
+	declared := sync.OnceValue(func() *param.Set {
+		set := param.NewSet()
 		for _, declare := range parameters() {
-			set := param.NewSet()
 			declare(set)
-			for _, d := range set.Declarations() {
-				names[d.Name] = true
-			}
+		}
+		return set
+	})
+	names := sync.OnceValue(func() map[string]bool {
+		names := make(map[string]bool)
+		for _, d := range declared().Declarations() {
+			names[d.Name] = true
 		}
 		return names
 	})
 	return func(c *maincf.Config, texts []string) []string {
-		return pending.Warnings(c, func(name string) bool { return declared()[name] }, texts...)
+		list := pending.Warnings(c, func(name string) bool { return names()[name] }, texts...)
+		old, err := declared().Backwards(c)
+		if err != nil {
+			return append(list, err.Error())
+		}
+		return append(list, old...)
 	}
 }

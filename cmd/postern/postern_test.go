@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,8 +86,13 @@ func TestUnreadSettingsAreNamed(t *testing.T) {
 	c := maincf.Empty("main.cf").
 		Override("mydomian", "x", "main.cf, line 1").
 		Override("mine", "x", "main.cf, line 2").
-		Override("queue_directory", "x", "main.cf, line 3")
+		Override("queue_directory", "x", "main.cf, line 3").
+		Override("compatibility_level", "3.5", "main.cf, line 4")
 	got := warnings()(c, []string{"-o", "myorigin=$mine"})
+	if len(got) < 2 || !slices.Contains(got, "using backwards-compatible default setting smtpd_relay_before_recipient_restrictions=no") {
+		t.Errorf("compatibility_level 3.5: got %q", got)
+	}
+	got = warnings()(c.Override("compatibility_level", "3.11", "main.cf, line 4"), []string{"-o", "myorigin=$mine"})
 	if len(got) != 1 || !strings.Contains(got[0], "mydomian=x; did you mean mydomain?") {
 		t.Errorf("got %q", got)
 	}

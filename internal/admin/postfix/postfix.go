@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -124,12 +125,28 @@ func (p *postfix) ours() bool {
 	return err == nil && int(st.Sys().(*syscall.Stat_t).Uid) == os.Geteuid()
 }
 
+// notable are the actions that tell of old defaults.
+var notable = []string{"start", "start-fg", "reload", "flush", "check"}
+
+// noteLevel tells of a compatibility_level that keeps defaults of older releases.
+func (p *postfix) noteLevel() {
+	if !param.Outdated(p.Common.CompatibilityLevel) {
+		return
+	}
+	p.Log.Infof("Postfix is using backwards-compatible default settings")
+	p.Log.Infof("See https://www.postfix.org/COMPATIBILITY_README.html for details")
+	p.Log.Infof("To disable backwards compatibility use \"postconf compatibility_level=%s\" and \"postfix reload\"", param.CurrentLevel)
+}
+
 func (p *postfix) run(name string, args []string) int {
 	if name != "set-permissions" && name != "upgrade-configuration" && len(args) > 0 {
 		return p.fatal("usage: postfix %s (no arguments)", name)
 	}
 	if err := p.enter(); err != nil {
 		return p.fatal("%v", err)
+	}
+	if slices.Contains(notable, name) {
+		p.noteLevel()
 	}
 	switch name {
 	case "start":

@@ -52,10 +52,10 @@ func newMachine(t *testing.T) *machine {
 			t.Fatal(err)
 		}
 	}
-	m.write("etc/postfix/main.cf", "queue_directory = @/q/postfix\ndata_directory = @/d/postfix\ncommand_directory = @/bin\ndaemon_directory = @/bin\n"+
+	m.write("etc/postfix/main.cf", "compatibility_level = 3.11\nqueue_directory = @/q/postfix\ndata_directory = @/d/postfix\ncommand_directory = @/bin\ndaemon_directory = @/bin\n"+
 		"meta_directory = @/etc/postfix\nmaillog_file = @/log\nmaillog_file_prefixes = @\nmail_owner = nobody\nsetgid_group = nogroup\n")
 	m.write("etc/postfix/master.cf", "postlog unix-dgram n - n - 1 postlogd\n")
-	m.write("etc/postfix/main.cf.proto", "# The stock file.\nmail_owner = somebody\nhtml_directory = no\nmaillog_file = @/log\nmaillog_file_prefixes = @\n")
+	m.write("etc/postfix/main.cf.proto", "# The stock file.\ncompatibility_level = 3.11\nmail_owner = somebody\nhtml_directory = no\nmaillog_file = @/log\nmaillog_file_prefixes = @\n")
 	m.write("etc/postfix/master.cf.proto", "postlog unix-dgram n - n - 1 postlogd\n")
 	t.Setenv("MAIL_CONFIG", "")
 	return m

@@ -92,6 +92,9 @@ func Read(r io.Reader, path string, o Options) ([]Service, error) {
 			return nil, fmt.Errorf("%s: line %d: %w", path, line.First, err)
 		}
 		s.Line = line.First
+		if o.ChrootDefault && s.Fields[4] == "-" && !o.Edit {
+			o.warnf("%s: line %d: using backwards-compatible default setting chroot=y", path, line.First)
+		}
 		if i, ok := index[s.Key()]; ok && !o.Edit {
 			o.warnf("%s: line %d: duplicate master.cf entry for service %q (%s) -- using the last entry", path, line.First, s.Name, s.Type)
 			list[i] = s
