@@ -290,10 +290,6 @@ func (s *process) prepare() error {
 	set := param.NewSet()
 	s.common.Params(set)
 	tables.Setting = set.Settings(s.config)
-	tables.Param = func(name string) string {
-		value, _ := tables.Setting(name)
-		return value
-	}
 	tables.Proxy = proxymap.Opener(endpoint.New("", "private", s.common.ProxymapServiceName, proxymap.Protocol,
 		endpoint.Times{Timeout: s.common.IPCTimeout, Idle: s.common.IPCIdle}))
 	// Who has removed proxymap from master.cf gets his databases all the same.

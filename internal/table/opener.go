@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -45,13 +46,12 @@ type Logger interface {
 // An Opener opens tables by "type:name". One of a program opens each table
 // once, however many parameters name it. Its fields are set before first use.
 type Opener struct {
-	Log          Logger              // nil: warnings are lost
-	DefaultType  string              // default_database_type, for a name without a type
-	UTF8         bool                // smtputf8_enable: keys and values must be UTF-8
-	ErrorIsFatal bool                // daemon_table_open_error_is_fatal: Open returns the error
-	Once         bool                // a file is read as it is when it is opened: what a command does
-	Stale        func(spec string)   // called when a changed file cannot be opened again (after chroot); may be nil
-	Param        func(string) string // value of a main.cf parameter that a type reads; nil: its default
+	Log          Logger            // nil: warnings are lost
+	DefaultType  string            // default_database_type, for a name without a type
+	UTF8         bool              // smtputf8_enable: keys and values must be UTF-8
+	ErrorIsFatal bool              // daemon_table_open_error_is_fatal: Open returns the error
+	Once         bool              // a file is read as it is when it is opened: what a command does
+	Stale        func(spec string) // called when a changed file cannot be opened again (after chroot); may be nil
 	// Setting returns the expanded value of a name that main.cf sets; nil: it
 	// sets none. Tables in databases may have their parameters there.
 	Setting func(name string) (value string, ok bool)
@@ -181,6 +181,23 @@ func (o *Opener) OpenCache(spec string) (Cache, error) {
 		return nil, fmt.Errorf("open cache %s: a table of type %s cannot be changed by a service; use btree, lmdb, hash, memcache or proxy", spec, typeName)
 	}
 	return t.Cache(name, o)
+}
+
+// Number returns the value of a parameter of main.cf that a type reads, not
+// below least.
+func (o *Opener) Number(name string, def, least int64) (int64, error) {
+	if o.Setting == nil {
+		return def, nil
+	}
+	text, ok := o.Setting(name)
+	if !ok {
+		return def, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n < least {
+		return 0, fmt.Errorf("bad numerical configuration: %s = %s; expected %d or more", name, text, least)
+	}
+	return n, nil
 }
 
 // Close closes every table that was opened.

@@ -26,6 +26,9 @@ import (
 //	run [<SECTION] postmap|postalias ARGS…    anything else: done by the reader
 //	list SPEC                                 the entries of a table, sorted
 //	ask SPEC… SECTION                         look up each line of SECTION, one process each
+//	serve NAME tcp|socketmap SECTION          a server on a port that @NAME@ stands for; SECTION
+//	                                          has lines "request => reply", both as Go strings
+//	                                          without quotes; "hang up" closes the connection
 //	file PATH                                 the contents of a file
 //	mode PATH                                 its mode
 //	chmod PATH MODE
@@ -41,6 +44,7 @@ type player struct {
 	host    string // the folder
 	dir     string // the same as the programs see it
 	out     strings.Builder
+	ports   map[string]string // of servers, by name
 }
 
 var verbs = map[string]func(p *player, args []string){
@@ -48,6 +52,7 @@ var verbs = map[string]func(p *player, args []string){
 	"run":    func(p *player, args []string) { p.run("run", p.side.reader, args) },
 	"list":   (*player).list,
 	"ask":    (*player).ask,
+	"serve":  (*player).serve,
 	"file":   (*player).file,
 	"mode":   (*player).mode,
 	"chmod":  (*player).chmod,
@@ -65,7 +70,7 @@ setgid_group = postdrop
 `
 
 func play(t *testing.T, archive *txtar.Archive, s side) []byte {
-	p := &player{t: t, archive: archive, side: s}
+	p := &player{t: t, archive: archive, side: s, ports: map[string]string{}}
 	p.folder()
 	main := baseMain
 	for _, f := range archive.Files {
@@ -121,12 +126,20 @@ func (p *player) must(err error) {
 	}
 }
 
-func (p *player) expand(s string) string { return strings.ReplaceAll(s, "@DIR@", p.dir) }
+func (p *player) expand(s string) string {
+	for name, port := range p.ports {
+		s = strings.ReplaceAll(s, "@"+name+"@", port)
+	}
+	return strings.ReplaceAll(s, "@DIR@", p.dir)
+}
 
 // program matches how a program calls itself, by its path in Postern's case.
 var program = regexp.MustCompile(`(?m)^(?:/\S*/)?(postmap|postalias)(:)`)
 
 func (p *player) mask(s string) string {
+	for name, port := range p.ports {
+		s = strings.ReplaceAll(s, ":"+port, ":"+name)
+	}
 	return program.ReplaceAllString(strings.ReplaceAll(s, p.dir, "DIR"), "$1$2")
 }
 

@@ -79,7 +79,7 @@ func (c *checker) openTable(spec, name string) (Finding, bool) {
 	o.Setting = c.set.Settings(c.main)
 	inner := *o
 	o.Proxy = func(spec string, f table.Flags) (table.Table, error) { return inner.With(f).Open(spec) }
-	o.Param = func(name string) string { return c.value(c.main, name) }
+	o.Setting = c.set.Settings(c.main)
 	defer o.Close()
 	typ, path, _ := strings.Cut(strings.TrimPrefix(spec, "proxy:"), ":")
 	if _, known := o.Lookup(typ); !known && typ != "proxy" {

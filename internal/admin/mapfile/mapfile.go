@@ -86,10 +86,6 @@ func (r *run) prepare(types []table.Type) {
 	o.Once = true
 	o.Flags = r.flags
 	o.Setting = r.Settings()
-	o.Param = func(name string) string {
-		value, _ := o.Setting(name)
-		return value
-	}
 	o.Proxy = proxymap.Opener(endpoint.New(r.Common.QueueDirectory, "private", r.Common.ProxymapServiceName, proxymap.Protocol,
 		endpoint.Times{Timeout: r.Common.IPCTimeout, Idle: r.Common.IPCIdle}))
 	r.opener = o

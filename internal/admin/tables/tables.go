@@ -154,7 +154,6 @@ func (f *finder) count(t *Table, spec string) {
 	o.DefaultType, o.UTF8 = f.common.DefaultDatabaseType, f.common.SMTPUTF8Enable
 	o.ErrorIsFatal, o.Once = true, true
 	o.Flags = table.NoProxy
-	o.Param = func(name string) string { return f.value(f.main, name) }
 	o.Setting = f.set.Settings(f.main)
 	defer o.Close()
 	tab, err := o.Open(spec)

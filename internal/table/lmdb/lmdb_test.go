@@ -222,3 +222,28 @@ func FuzzDatabase(f *testing.F) {
 		read(t, b)
 	})
 }
+
+func TestMapSize(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "t")
+	o := table.NewOpener([]table.Type{Type()})
+	for text, want := range map[string]uint64{"33554432": 32 << 20, "": firstMap, "x": 0, "-1": 0} {
+		o.Setting = func(name string) (string, bool) { return text, text != "" && name == "lmdb_map_size" }
+		b, err := create(path, o)
+		if err == nil {
+			err = b.Commit()
+		}
+		if (err == nil) != (want > 0) {
+			t.Errorf("%q: %v", text, err)
+		}
+		if err != nil {
+			continue
+		}
+		file, err := os.ReadFile(path + suffix)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := le.Uint64(file[32:]); got != want {
+			t.Errorf("%q: the map has %d octets, want %d", text, got, want)
+		}
+	}
+}

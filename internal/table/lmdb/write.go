@@ -3,7 +3,6 @@ package lmdb
 import (
 	"fmt"
 	"os"
-	"strconv"
 
 	"postern/internal/table"
 	"postern/internal/table/pagefile"
@@ -24,13 +23,11 @@ func encoder(o *table.Opener) table.Encoder {
 	if o.Flags&table.KeyNoNUL != 0 {
 		nul = 0
 	}
-	mapSize := int64(firstMap)
-	if o.Param != nil {
-		if n, err := strconv.ParseInt(o.Param("lmdb_map_size"), 10, 64); err == nil {
-			mapSize = n
-		}
-	}
+	mapSize, wrong := o.Number("lmdb_map_size", firstMap, 1)
 	return func(t table.Target, list []table.Entry) error {
+		if wrong != nil {
+			return wrong
+		}
 		for _, e := range list {
 			if len(e.Key)+nul > maxKey {
 				return fmt.Errorf("%s: key is longer than %d octets: %.100q", t.Path, maxKey, e.Key)

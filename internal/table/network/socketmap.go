@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"strconv"
 	"strings"
 
 	"postern/internal/table"
@@ -53,15 +52,9 @@ func openSocketmap(name string, o *table.Opener) (table.Table, error) {
 }
 
 // size returns a limit that main.cf may set.
-func size(o *table.Opener, name string, def int) (int, error) {
-	if o.Param == nil || o.Param(name) == "" {
-		return def, nil
-	}
-	n, err := strconv.Atoi(o.Param(name))
-	if err != nil || n < 1 {
-		return 0, fmt.Errorf("bad numerical configuration: %s = %s", name, o.Param(name))
-	}
-	return n, nil
+func size(o *table.Opener, name string, def int64) (int, error) {
+	n, err := o.Number(name, def, 1)
+	return int(n), err
 }
 
 // Lookup sends the netstring "name key" and reads one.

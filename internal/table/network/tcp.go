@@ -169,7 +169,7 @@ func quote(s string) string {
 		if c := s[i]; c > ' ' && c < 0x7f && c != '%' {
 			b.WriteByte(c)
 		} else {
-			fmt.Fprintf(&b, "%%%02x", c)
+			fmt.Fprintf(&b, "%%%02X", c)
 		}
 	}
 	return b.String()
