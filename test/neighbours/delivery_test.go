@@ -147,7 +147,7 @@ func interrupted(t *testing.T, i *harness.Instance, s *server) {
 	s.kill()
 	i.Until("lookups fail", func() bool { return strings.Contains(i.Log(), ": 451 4.3.0 <") })
 	// What is accepted before has to wait in the queue.
-	i.Until("mail is deferred or refused for now", func() bool { return strings.Count(i.Log(), ": 451 4.3.0 <") > 20 })
+	i.Until("mail is deferred or refused with 451", func() bool { return strings.Count(i.Log(), ": 451 4.3.0 <") > 20 })
 	before := total()
 	s.start()
 	i.Until("mail flows again", func() bool { return total() > before+20 })
@@ -162,7 +162,7 @@ func interrupted(t *testing.T, i *harness.Instance, s *server) {
 	if i.Count("corrupt")+i.Count("deferred") != 0 {
 		t.Errorf("left: %d corrupt, %d deferred", i.Count("corrupt"), i.Count("deferred"))
 	}
-	t.Logf("%d messages, %d deferred deliveries, %d refusals for now", total(), strings.Count(i.Log(), "status=deferred"), strings.Count(i.Log(), ": 451 4.3.0 <"))
+	t.Logf("%d messages, %d deferred deliveries, %d refusals with 451", total(), strings.Count(i.Log(), "status=deferred"), strings.Count(i.Log(), ": 451 4.3.0 <"))
 }
 
 func TestDeliveryFromMariaDB(t *testing.T) {

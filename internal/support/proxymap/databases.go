@@ -78,6 +78,9 @@ func (f *finder) list(text string, depth int) {
 	}
 	for _, item := range table.Tokens(text) {
 		item = bare(strings.TrimLeft(item, "!"))
+		for strings.HasPrefix(item, "debug:") {
+			item = bare(item[len("debug:"):])
+		}
 		typeName, _, ok := strings.Cut(item, ":")
 		switch brace := strings.IndexByte(item, '{'); {
 		case ok && f.types[typeName]:

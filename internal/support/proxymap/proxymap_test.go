@@ -235,7 +235,7 @@ func TestDatabases(t *testing.T) {
 		"proxy_read_maps":         "",
 		"mine":                    "mysql",
 		"virtual_alias_maps":      "hash:/x, $mine:/a inline:{a=b}",
-		"transport_maps":          "pipemap:{inline:{a=b}, mysql:/b}",
+		"transport_maps":          "pipemap:{inline:{a=b}, mysql:/b} debug:mysql:/i",
 		"users":                   "check_recipient_access mysql:/c, reject",
 		"virtual_mailbox_domains": "!" + write("domains", "# mysql:/no\nexample.com\nmysql:/d\n"),
 		"relay_domains":           "proxy:mysql:/e",
@@ -243,7 +243,7 @@ func TestDatabases(t *testing.T) {
 	o.ShareDatabases = true
 	ctx := context.Background()
 	for spec, ok := range map[string]bool{"mysql:/a": true, "mysql:/b": true, "mysql:/c": true, "mysql:/d": true,
-		"proxy:mysql:/e": true, "mysql:/f": true, "mysql:/g": true, "mysql:/no": false, "mysql:/h": false} {
+		"proxy:mysql:/e": true, "mysql:/f": true, "mysql:/g": true, "mysql:/i": true, "mysql:/no": false, "mysql:/h": false} {
 		tab, err := o.Open(spec)
 		if err != nil {
 			t.Fatal(err)

@@ -20,7 +20,7 @@ const (
 	queryTimeout   = 30 * time.Second
 )
 
-// ErrHost wraps an error that says that a host is of no use for now: it cannot
+// ErrHost wraps an error that says that a host is of no use at the moment: it cannot
 // be reached, the connection broke, or it refuses to work. Any other error of
 // a query is about the query.
 var ErrHost = errors.New("host is not usable")
