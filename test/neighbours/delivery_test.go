@@ -210,6 +210,43 @@ func TestDeliveryFromSQLite(t *testing.T) {
 		t.Error("mail for a new user is not accepted")
 	}
 	i.Until("both are delivered", func() bool { return boxes(i, "example.com", "john") == 1 && boxes(i, "example.com", "new") == 1 })
+	// A write-ahead log that belongs to a program that runs.
+	put("PRAGMA journal_mode = WAL;\n" + sqlFor("sqlite"))
+	writer := exec.Command(sqlite3, i.Host("etc/mail.sqlite"))
+	in, err := writer.StdinPipe()
+	if err == nil {
+		err = writer.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer writer.Wait()
+	defer in.Close()
+	fmt.Fprintln(in, "INSERT INTO virtual_users VALUES (11, 1, 'later@example.com', 'x', 0, NULL);")
+	i.Until("a user in the log is known", func() bool {
+		errs := 0
+		for _, suffix := range []string{"-wal", "-shm"} {
+			if os.Chown(i.Host("etc/mail.sqlite"+suffix), 0, 2100) != nil || os.Chmod(i.Host("etc/mail.sqlite"+suffix), 0o640) != nil {
+				errs++
+			}
+		}
+		return errs == 0 && recipient(i, "later@example.com") == '2'
+	})
+}
+
+// recipient returns the first digit of the reply to a recipient.
+func recipient(i *harness.Instance, rcpt string) byte {
+	s, err := harness.Open(i.Addr())
+	if err != nil {
+		return 0
+	}
+	defer s.Close()
+	s.Say("MAIL FROM:<sender@client.example>")
+	reply, err := s.Say("RCPT TO:<" + rcpt + ">")
+	if err != nil {
+		return 0
+	}
+	return reply[0]
 }
 
 // Mail that is in the queue when the database goes away waits, and is delivered

@@ -7,12 +7,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"syscall"
 	"time"
 
 	sqlite3 "github.com/ncruces/go-sqlite3"
-	"golang.org/x/sys/unix"
 
 	"postern/internal/table"
 	"postern/internal/table/database"
@@ -66,12 +66,10 @@ func dial(ctx context.Context, path string) (sql.Session, error) {
 	if s.dev, s.ino, err = identity(path); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
+	register()
 	// Not to be created; opened for reading only where writing is forbidden.
-	flags := sqlite3.OPEN_READWRITE
-	if unix.Access(path, unix.W_OK) != nil {
-		flags = sqlite3.OPEN_READONLY
-	}
-	if s.db, err = sqlite3.OpenFlags(path, flags); err != nil {
+	name := (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: "vfs=" + vfsName}).String()
+	if s.db, err = sqlite3.OpenFlags(name, sqlite3.OPEN_READWRITE|sqlite3.OPEN_URI); err != nil {
 		return nil, fmt.Errorf("open database %s: %w", path, err)
 	}
 	if err := s.db.BusyTimeout(busyTimeout); err != nil {
