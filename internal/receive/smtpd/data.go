@@ -216,7 +216,6 @@ func (s *session) finish() (cleanup.Status, string) {
 // failure is the reply to a message that was not taken.
 func (s *session) failure(status cleanup.Status, reason string) smtp.Reply {
 	if status == cleanup.StatusBareLF {
-		s.end = true
 		return s.bareLF()
 	}
 	if status == cleanup.StatusSize {

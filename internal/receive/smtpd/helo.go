@@ -75,7 +75,7 @@ func heloName(arg string) string {
 		arg = arg[:maxHelo]
 	}
 	clean := func(r rune) rune {
-		if r < ' ' || r == 0x7f || strings.ContainsRune(" <>()\\\",;:@", r) && !strings.HasPrefix(arg, "[") {
+		if r < ' ' || r == 0x7f || strings.ContainsRune(" <>()\\\";:@", r) && !strings.HasPrefix(arg, "[") {
 			return '?'
 		}
 		return r

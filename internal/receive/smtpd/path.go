@@ -21,7 +21,7 @@ const (
 // RCPT TO:. It ends at a blank outside of angle brackets and quotes; what is not
 // closed is an error.
 func cutPath(arg string) (path, rest string, valid bool) {
-	arg = strings.TrimLeft(arg, " \t")
+	arg = strings.TrimLeft(arg, blanks)
 	var quoted, angle bool
 	for i := 0; i < len(arg); i++ {
 		switch c := arg[i]; {
@@ -34,8 +34,8 @@ func cutPath(arg string) (path, rest string, valid bool) {
 			angle = true
 		case c == '>':
 			angle = false
-		case (c == ' ' || c == '\t') && !angle:
-			return arg[:i], strings.Trim(arg[i:], " \t"), true
+		case strings.IndexByte(blanks, c) >= 0 && !angle:
+			return arg[:i], strings.Trim(arg[i:], blanks), true
 		}
 	}
 	return arg, "", !quoted && !angle

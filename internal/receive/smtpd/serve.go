@@ -230,7 +230,9 @@ func (s *session) command(line string) {
 		s.complain(ok(500, "5.5.2", "Error: bad UTF-8 syntax"))
 		return
 	}
-	s.line = strings.Trim(line, " \t")
+	// Postfix: a command ends at a NUL octet, and blanks are those of C.
+	line, _, _ = strings.Cut(line, "\x00")
+	s.line = strings.Trim(line, blanks)
 	verb, arg := splitCommand(line)
 	if verb == "" {
 		s.complain(ok(500, "5.5.2", "Error: bad syntax"))
@@ -258,10 +260,13 @@ func (s *session) complain(r smtp.Reply) {
 	s.errors++
 }
 
+// blanks separate the words of a command.
+const blanks = " \t\r\n\v\f"
+
 func splitCommand(line string) (verb, arg string) {
-	line = strings.Trim(line, " \t")
-	if i := strings.IndexAny(line, " \t"); i >= 0 {
-		return line[:i], strings.Trim(line[i:], " \t")
+	line = strings.Trim(line, blanks)
+	if i := strings.IndexAny(line, blanks); i >= 0 {
+		return line[:i], strings.Trim(line[i:], blanks)
 	}
 	return line, ""
 }
@@ -309,7 +314,8 @@ func (s *session) dispatch(n int, verb, arg string) {
 		return
 	}
 	s.where, s.subject.Stage = c.verb, c.verb
-	if c.flags&last != 0 && s.in.Buffered() > 0 && !s.standAlone && n != cmdSTARTTLS && s.conf.ForbidUnauthPipelining {
+	alone := c.flags&last != 0 || s.subject.Protocol != "ESMTP" // without EHLO there is no pipelining
+	if alone && s.in.Buffered() > 0 && !s.standAlone && n != cmdSTARTTLS && s.conf.ForbidUnauthPipelining {
 		s.synchronization()
 		return
 	}

@@ -360,6 +360,12 @@ func (v *eval) unusable(it *item, key, need string) Verdict {
 
 // restrictions evaluates a table's value as a list of restrictions.
 func (v *eval) restrictions(it *item, value, what, about string) Verdict {
+	if strings.Contains(value, ":") { // Postfix: it would be opened anew at each use
+		v.env.Log.Warningf("access table %s has entry with lookup table: %s", it.arg, value)
+		v.env.Log.Warningf("do not specify lookup tables inside SMTPD access maps")
+		v.env.Log.Warningf("define a restriction class and specify its name instead.")
+		return misconfigured()
+	}
 	items, err := v.parse(v.list.name, value, about, nil)
 	if err != nil {
 		v.env.Log.Warningf("access table %s: %v", it.arg, err)

@@ -35,7 +35,7 @@ const maxSleep = 1000 * time.Second
 func checkSleep(v *eval, it *item) Verdict {
 	n, err := strconv.Atoi(it.arg)
 	if err != nil || n < 0 {
-		v.env.Log.Warningf("restriction sleep: bad argument %q", it.arg)
+		v.env.Log.Warningf("restriction sleep must be followed by number")
 		return misconfigured()
 	}
 	d := min(time.Duration(n)*time.Second, maxSleep)
