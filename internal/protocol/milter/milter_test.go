@@ -140,6 +140,8 @@ func TestAnswers(t *testing.T) {
 		{"rcpt reply 250 2.0.0 ok", "rcpt: 451 4.3.5 Server configuration problem - try again later", `malformed reply`},
 		{"rcpt reply 550 4.0.0 ok", "rcpt: 451 4.3.5 Server configuration problem - try again later", `malformed reply`},
 		{"rcpt reply 550-5.7.1 a\\r\\n551 5.7.1 b", "rcpt: 451 4.3.5 Server configuration problem - try again later", `malformed reply`},
+		{"rcpt reply 550 no status", "rcpt: 550 no status", ""},
+		{"rcpt reply 550 5.7.1 %%s %s 5%", "rcpt: 550 5.7.1 %s s 5", ""},
 		{"rcpt packet y550 5.7.1 no end", "rcpt: 451 4.3.5 Server configuration problem - try again later", `malformed reply`},
 		{"rcpt packet cdata", "rcpt: 451 4.7.1 Service unavailable - try again later", "reply SMFIR_CONTINUE was followed by 4 data bytes"},
 		{"rcpt addheader X y", "rcpt: 451 4.7.1 Service unavailable - try again later", "SMFIR_ADDHEADER was followed by"},

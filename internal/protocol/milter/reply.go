@@ -5,12 +5,15 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+
+	"postern/internal/mail/dsn"
 )
 
 var errReply = errors.New("malformed reply")
 
 // replyText checks the SMTP reply of a milter: each line has the same code, 4xx
-// or 5xx, and an enhanced status code of that class; "%%" stands for "%".
+// or 5xx, and, if it has an enhanced status code, one of that class. A "%" makes
+// the next octet stand for itself.
 func replyText(data []byte) (string, error) {
 	data, ended := bytes.CutSuffix(data, []byte{0})
 	if !ended || len(data) == 0 || bytes.IndexByte(data, 0) >= 0 {
@@ -24,9 +27,25 @@ func replyText(data []byte) (string, error) {
 		if !validLine(line) || line[:3] != lines[0][:3] {
 			return "", errReply
 		}
-		lines[i] = strings.ReplaceAll(line, "%%", "%")
+		lines[i] = unescape(line)
 	}
 	return strings.Join(lines, "\r\n"), nil
+}
+
+func unescape(line string) string {
+	if strings.IndexByte(line, '%') < 0 {
+		return line
+	}
+	b := make([]byte, 0, len(line))
+	for i := 0; i < len(line); i++ {
+		if line[i] == '%' {
+			if i++; i == len(line) {
+				break
+			}
+		}
+		b = append(b, line[i])
+	}
+	return string(b)
 }
 
 // maxReplyLines is what libmilter allows.
@@ -35,7 +54,10 @@ const maxReplyLines = 32
 // validLine checks a line: "550 5.7.1 text" or "550-5.7.1 text".
 func validLine(line string) bool {
 	if len(line) < 5 || line[0] != '4' && line[0] != '5' || !isDigit(line[1]) || !isDigit(line[2]) ||
-		line[3] != ' ' && line[3] != '-' || line[4] != line[0] {
+		line[3] != ' ' && line[3] != '-' {
+		return false
+	}
+	if r := dsn.Split("", line[4:]); r.Status != "" && r.Status[0] != line[0] {
 		return false
 	}
 	for i := 0; i < len(line); i++ {

@@ -7,6 +7,7 @@ import (
 
 	"postern/internal/config/param"
 	"postern/internal/mail/address"
+	"postern/internal/mail/dsn"
 	"postern/internal/mail/record"
 	"postern/internal/protocol/milter"
 	"postern/internal/protocol/smtp"
@@ -106,15 +107,18 @@ func (s *session) milterReply(r milter.Response) smtp.Reply {
 // parseMilterReply takes the lines of a reply apart; protocol/milter has
 // checked them.
 func parseMilterReply(text string) smtp.Reply {
-	var reply smtp.Reply
-	for i, line := range strings.Split(text, "\r\n") {
-		one, _ := smtp.ParseReply(line[:3] + " " + line[4:])
-		if i == 0 {
-			reply = one
-		} else if one.Status == reply.Status {
-			reply.Lines = append(reply.Lines, one.Lines...)
-		} else {
-			reply.Lines = append(reply.Lines, strings.TrimSpace(string(one.Status)+" "+one.Text()))
+	lines := strings.Split(text, "\r\n")
+	code, _ := strconv.Atoi(lines[0][:3])
+	reply := smtp.Reply{Code: code, Lines: lines, Status: dsn.Split("", lines[0][4:]).Status}
+	for _, line := range lines {
+		if reply.Status != "" && !strings.HasPrefix(line[4:], string(reply.Status)+" ") {
+			reply.Status = "" // the lines do not have the same
+		}
+	}
+	for i, line := range lines {
+		lines[i] = line[4:]
+		if reply.Status != "" {
+			lines[i] = lines[i][len(reply.Status)+1:]
 		}
 	}
 	return reply
