@@ -18,6 +18,7 @@ import (
 	lookup "postern/internal/admin/tables"
 	"postern/internal/config/maincf"
 	"postern/internal/config/pending"
+	"postern/internal/deliver/smtpclient"
 	"postern/internal/master"
 	"postern/internal/receive/smtpd"
 	"postern/internal/receive/smtpd/restrict"
@@ -63,7 +64,7 @@ func controlSystem(args []string, stdin io.Reader, stdout, stderr io.Writer) int
 
 // reference is what "postern explain" is told.
 func reference() explain.Knowledge {
-	k := explain.Knowledge{Programs: readers(), Parameters: pending.Parameters(), Reference: docs.Pages}
+	k := explain.Knowledge{Programs: readers(), Parameters: pending.Parameters(), Refused: smtpclient.Refused(), Reference: docs.Pages}
 	for _, r := range restrict.Names() {
 		k.Restrictions = append(k.Restrictions, explain.Other{Name: r.Name, Argument: r.Argument, Built: r.Built})
 	}

@@ -33,6 +33,7 @@ type Program struct {
 type Knowledge struct {
 	Programs   []Program
 	Parameters map[string]string // names and defaults of Postfix
+	Refused    []string          // parameters that are read, and refused when they ask for something
 
 	// Restrictions and Tables are the other names that the reference has.
 	Restrictions []Other
@@ -57,6 +58,7 @@ type Parameter struct {
 	Unit        string     `json:"unit,omitempty"`
 	Default     string     `json:"default"` // of a parameter
 	Programs    []string   `json:"programs"`
+	Refused     bool       `json:"refused,omitempty"` // a value that asks for it is refused at start
 	Implemented bool       `json:"implemented"`
 	Since       string     `json:"since,omitempty"`
 	Value       *string    `json:"value,omitempty"` // what main.cf sets
@@ -226,6 +228,13 @@ func (k Knowledge) index(book Book) map[string]Parameter {
 				p.Programs = append(p.Programs, program.Name)
 			}
 			index[d.Name] = p
+		}
+	}
+	for _, name := range k.Refused {
+		if p, ok := index[name]; ok {
+			p.Refused, p.Implemented = true, false
+			p.Kind, p.Unit = guess(p.Default) // it is read as a text only
+			index[name] = p
 		}
 	}
 	for name, e := range book {

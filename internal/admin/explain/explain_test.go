@@ -28,6 +28,7 @@ func knowledge() Knowledge {
 			}},
 		},
 		Parameters:   map[string]string{"smtp_a_timeout": "30s", "lmtp_a_timeout": "5m", "later": "yes", "sizes": "17"},
+		Refused:      []string{"smtp_a_timeout"},
 		Restrictions: []Other{{"check_it", "a table", true}, {"reject_it", "", false}},
 		Reference: fstest.MapFS{"restrictions.md": {Data: []byte("## check_it\nLooks it up.\n## reject_it\nRefuses it.\n")}, "parameters/x.md": {Data: []byte(`# Times
 
@@ -116,7 +117,7 @@ func TestExplainJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := got[0]
-	if len(got) != 1 || p.Name != "smtp_a_timeout" || p.Unit != "seconds" || p.Since != "2.2" || !p.Implemented ||
+	if len(got) != 1 || p.Name != "smtp_a_timeout" || p.Unit != "seconds" || p.Since != "2.2" || p.Implemented || !p.Refused ||
 		!slices.Equal(p.Programs, []string{"smtp"}) || p.Example != "smtp_a_timeout = 1m" {
 		t.Errorf("got %+v", got)
 	}

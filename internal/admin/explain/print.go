@@ -44,6 +44,8 @@ func (p Parameter) print(w io.Writer) {
 	}
 	switch {
 	case p.Implemented:
+	case p.Refused:
+		row("Status", "not built yet: a value that asks for it is refused at start")
 	case p.Sort != "parameter":
 		row("Status", "not built yet: a configuration that names it is refused")
 	default:

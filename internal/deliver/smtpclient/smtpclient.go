@@ -133,6 +133,25 @@ func (c *Client) Open(e *service.Env) error {
 	return nil
 }
 
+// Refused lists the parameters whose features do not exist yet: a value that
+// asks for one is refused at start.
+func Refused() []string {
+	list := []string{
+		"best_mx_transport", "use_srv_lookup", "smtp_tls_per_site", "lmtp_tls_per_site", "smtp_sasl_auth_cache_name", "lmtp_sasl_auth_cache_name",
+	}
+	for _, r := range new(Config).rows() {
+		if _, ok := r.field.(*unsupported); !ok {
+			continue
+		}
+		for _, name := range []string{r.smtp, r.lmtp} {
+			if name != "" {
+				list = append(list, name)
+			}
+		}
+	}
+	return list
+}
+
 // refuseUnknown refuses parameters whose features do not exist yet.
 func (c *Client) refuseUnknown() error {
 	for _, u := range c.config.unknown {
