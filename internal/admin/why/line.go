@@ -65,11 +65,13 @@ func parseJSON(text []byte) (Line, bool) {
 		Recipient  *string      `json:"recipient"`
 		OrigRcpt   string       `json:"original_recipient"`
 		Trail      []event.Step `json:"trail"`
+
+		Passed []event.Judgement `json:"passed"`
 	}
 	if json.Unmarshal(text, &o) != nil || o.Text == "" {
 		return Line{}, false
 	}
-	l := Line{Time: o.Time, Process: o.Process, Text: o.Text, QueueID: o.QueueID, Trail: o.Trail, addresses: []string{o.OrigRcpt}}
+	l := Line{Time: o.Time, Process: o.Process, Text: o.Text, QueueID: o.QueueID, Trail: o.Trail, Passed: o.Passed, addresses: []string{o.OrigRcpt}}
 	l.clients = []string{o.ClientName, o.ClientAddr}
 	for _, a := range []*string{o.Sender, o.Recipient} {
 		if a != nil {

@@ -32,6 +32,8 @@ type Line struct {
 	QueueID string       `json:"queue_id,omitempty"`
 	Text    string       `json:"text"`
 	Trail   []event.Step `json:"trail,omitempty"`
+	// What let further recipients and contents pass, at the end of a session.
+	Passed []event.Judgement `json:"passed,omitempty"`
 
 	clients   []string
 	addresses []string
@@ -112,7 +114,10 @@ func Search(paths []string, what string, last int) ([]Line, error) {
 	}
 	found := []Line{}
 	err := each(paths, func(l *Line) {
-		if !(l.QueueID != "" && ids[l.QueueID]) && !q.asksFor(l) {
+		if q.kind == queueID || q.kind == mailAddr {
+			l.Passed = slices.DeleteFunc(l.Passed, func(p event.Judgement) bool { return !ids[p.QueueID] })
+		}
+		if !(l.QueueID != "" && ids[l.QueueID]) && len(l.Passed) == 0 && !q.asksFor(l) {
 			return
 		}
 		if len(found) == last {
@@ -132,6 +137,12 @@ func show(w io.Writer, lines []Line) {
 		fmt.Fprintf(w, "%s %s: %s\n", l.Time, l.Process, l.Text)
 		for _, s := range l.Trail {
 			fmt.Fprintf(w, "    %s\n", s)
+		}
+		for _, p := range l.Passed {
+			fmt.Fprintf(w, "  %s: passed: %s %s\n", p.QueueID, p.Stage, p.Recipient)
+			for _, s := range p.Trail {
+				fmt.Fprintf(w, "    %s\n", s)
+			}
 		}
 	}
 }

@@ -40,6 +40,9 @@ func jsonLog(t *testing.T) string {
 	log.Event(&event.SMTPDConnect{Client: client, Service: "smtp"})
 	log.Event(&event.SMTPDAction{Action: "reject", Stage: "RCPT", Client: client, Reason: "554 5.7.1 no", Sender: &sender, Recipient: &rcpt, Trail: trail})
 	log.Event(&event.SMTPDMessage{QueueID: "4ABCDE12345", Client: client, Trail: []event.Step{{List: "smtpd_relay_restrictions", Restriction: "permit_mynetworks", Verdict: "permit"}}})
+	log.Event(&event.SMTPDDisconnect{Client: client, Passed: []event.Judgement{
+		{QueueID: "4ABCDE12345", Stage: "RCPT", Recipient: "v@local.example", Trail: []event.Step{{List: "l", Restriction: "second", Verdict: "dunno"}}},
+		{QueueID: "4ABCDE99999", Stage: "DATA", Trail: []event.Step{{List: "l", Restriction: "other", Verdict: "dunno"}}}}})
 	log.Infof("something else")
 	log.Flush(1e9)
 	return path
@@ -65,8 +68,8 @@ func TestSearch(t *testing.T) {
 		{text, "<A@c.example>", 100, 5, "Relay access denied"},
 		{text, "u@local.example", 100, 4, "client=c.example"},
 		{text, "nobody.example", 100, 0, ""},
-		{object, "192.0.2.7", 100, 3, "554 5.7.1 no"},
-		{object, "4ABCDE12345", 100, 1, "client=c.example"},
+		{object, "192.0.2.7", 100, 4, "554 5.7.1 no"},
+		{object, "4ABCDE12345", 100, 2, "client=c.example"},
 		{object, "u@local.example", 100, 1, "reject"},
 	} {
 		lines, err := Search([]string{tt.log}, tt.what, tt.last)
@@ -94,7 +97,7 @@ func TestMain(t *testing.T) {
 	}
 	status, out, _ = run("--log", log, "--json", "4ABCDE12345")
 	var lines []Line
-	if err := json.Unmarshal([]byte(out), &lines); status != 0 || err != nil || len(lines) != 1 || len(lines[0].Trail) != 1 || lines[0].Trail[0].Restriction != "permit_mynetworks" {
+	if err := json.Unmarshal([]byte(out), &lines); status != 0 || err != nil || len(lines) != 2 || len(lines[1].Passed) != 1 || len(lines[0].Trail) != 1 || lines[0].Trail[0].Restriction != "permit_mynetworks" {
 		t.Errorf("status %d, %v, %s", status, err, out)
 	}
 	if status, _, errs := run("--log", log, "nobody@example.com"); status != 1 || !strings.Contains(errs, "nothing about") {

@@ -215,6 +215,16 @@ type SMTPDDisconnect struct {
 	Client
 	Commands []CommandCount `json:"commands"` // those that were given
 	Notes    string         `json:"notes,omitempty"`
+	Passed   []Judgement    `json:"passed,omitempty"` // what let commands pass, as far as no other event tells
+}
+
+// A Judgement is what let a command pass: a recipient that was not the first
+// of its message, or its content.
+type Judgement struct {
+	QueueID   string `json:"queue_id,omitempty"`
+	Stage     string `json:"stage"` // RCPT, DATA, END-OF-MESSAGE
+	Recipient string `json:"recipient,omitempty"`
+	Trail     []Step `json:"trail"`
 }
 
 // Kind is "smtpd_disconnect".

@@ -73,6 +73,7 @@ func (s *session) chunk(size int64, final bool) outcome {
 			s.bdatFailed = true
 			return s.swallow(size, r, final)
 		}
+		s.judged("")
 	}
 	if s.tx.bdat == nil {
 		if r := s.milterData(); !r.IsZero() {

@@ -38,6 +38,7 @@ func (s *session) data(arg string) outcome {
 		if r := s.rules.DataStart(s.ctx, &s.subject); !r.IsZero() {
 			return say(r)
 		}
+		s.judged("")
 	}
 	if r := s.milterData(); !r.IsZero() {
 		return say(r)
@@ -164,6 +165,7 @@ func (s *session) endContent(size string) outcome {
 			s.reset()
 			return say(r)
 		}
+		s.judged("")
 	}
 	if tx.status == 0 && tx.filter != nil {
 		return s.endFilter()

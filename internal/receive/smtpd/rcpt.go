@@ -96,6 +96,8 @@ func (s *session) addRecipient(r recipient) outcome {
 		if err := s.openQueue(); err != nil {
 			return s.startFailure(err)
 		}
+	} else {
+		s.judged(r.addr)
 	}
 	if s.tx.filter != nil {
 		if r, taken := s.tx.filter.Command(s.line, '2'); !taken {

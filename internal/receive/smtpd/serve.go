@@ -500,7 +500,7 @@ func (s *session) action(what, text string) *event.SMTPDAction {
 
 // disconnected logs the end with the counts of commands.
 func (s *session) disconnected() {
-	e := &event.SMTPDDisconnect{Client: s.subject.LogClient}
+	e := &event.SMTPDDisconnect{Client: s.subject.LogClient, Passed: s.passed}
 	for i, c := range s.counts {
 		if c.Total == 0 {
 			continue

@@ -43,6 +43,7 @@ type session struct {
 	heloRefused bool // by a milter, which is only said later
 	errors      int
 	junk        int
+	passed      []event.Judgement // what let commands pass, for the JSON log
 	counts      [cmdUnknown + 1]event.CommandCount
 	trusted     bool // may use XFORWARD: by the address of the connection
 	counted     bool // anvil knows of the connection
