@@ -133,6 +133,9 @@ func Main(args []string, stdout, stderr io.Writer, k Knowledge) int {
 	for _, name := range o.names {
 		p, ok := index[name]
 		if !ok {
+			p, ok = ofTransport(name, index)
+		}
+		if !ok {
 			fmt.Fprintf(stderr, "postern explain: no parameter, restriction or table type %.100q%s\n", name, suggestion(book.Near(name)))
 			status = command.Failure
 			continue
@@ -155,6 +158,29 @@ func Main(args []string, stdout, stderr io.Writer, k Knowledge) int {
 		p.print(stdout)
 	}
 	return status
+}
+
+// ofTransport explains a parameter that is made of a transport's name, such as
+// smtp_destination_rate_delay, by the one for all transports.
+func ofTransport(name string, index map[string]Parameter) (Parameter, bool) {
+	others := map[string]string{"_initial_destination_concurrency": "initial_destination_concurrency", "_time_limit": "command_time_limit"}
+	for i, c := range name {
+		if c != '_' || i == 0 {
+			continue
+		}
+		general := others[name[i:]]
+		if general == "" {
+			general = "default" + name[i:]
+		}
+		p, ok := index[general]
+		if !ok {
+			continue
+		}
+		p.Name, p.Default, p.Example = name, "$"+general, ""
+		p.Text = fmt.Sprintf("`%s` for the transport `%s` alone.\n\n%s", general, name[:i], p.Text)
+		return p, true
+	}
+	return Parameter{}, false
 }
 
 func suggestion(near []string) string {

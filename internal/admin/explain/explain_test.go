@@ -107,6 +107,23 @@ reject_it
 	}
 }
 
+func TestParameterOfATransport(t *testing.T) {
+	k := knowledge()
+	k.Parameters["default_rate_delay"] = "0s"
+	k.Parameters["command_time_limit"] = "1000s"
+	index := k.index(Book{"default_rate_delay": {Text: "A pause."}})
+	for name, want := range map[string]string{
+		"slow_rate_delay": "$default_rate_delay", "my_pipe_time_limit": "$command_time_limit", "slow_rate": "", "_rate_delay": "",
+	} {
+		if p, ok := ofTransport(name, index); p.Default != want || ok != (want != "") {
+			t.Errorf("%s: %+v, %v", name, p, ok)
+		}
+	}
+	if p, _ := ofTransport("slow_rate_delay", index); p.Text != "`default_rate_delay` for the transport `slow` alone.\n\nA pause." {
+		t.Errorf("text %q", p.Text)
+	}
+}
+
 func TestExplainJSON(t *testing.T) {
 	var out, errs bytes.Buffer
 	if status := Main([]string{"explain", "-c", t.TempDir(), "--json", "smtp_a_timeout"}, &out, &errs, knowledge()); status != 0 {
