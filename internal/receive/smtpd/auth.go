@@ -198,7 +198,7 @@ func (s *session) authenticate(arg string) outcome {
 			initial = ""
 		}
 		if !sasl.Valid(initial) {
-			return say(ok(501, "5.5.4", "Error: bad base64 in the initial response"))
+			return d.fail(sasl.Result{Outcome: sasl.Failure, Text: "Invalid base64 data in initial response"})
 		}
 	}
 	var res sasl.Result
@@ -257,7 +257,7 @@ func (d *authDialogue) answer() outcome {
 	}
 	if !sasl.Valid(text) {
 		d.dlg.Cancel()
-		return say(ok(501, "5.5.4", "Error: bad base64"))
+		return d.fail(sasl.Result{Outcome: sasl.Failure, Text: "Invalid base64 data in continued response"})
 	}
 	return d.step(d.dlg.Next(d.s.ctx, text))
 }

@@ -74,7 +74,7 @@ C: *
 S: 501 5.7.0 Authentication aborted`, ""},
 		{"malformed", "", helloAuth + `
 C: AUTH PLAIN ####
-S: 501 5.5.4 *
+S: 535 5.7.8 *
 C: AUTH
 S: 501 5.5.4 Syntax: AUTH mechanism
 C: AUTH EXTERNAL =
