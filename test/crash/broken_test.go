@@ -77,6 +77,7 @@ func matches(pattern, text string) bool { return regexp.MustCompile(pattern).Mat
 // What a program that died has left half-written is no message: it stays where
 // it is, or is set aside, and the mail around it is delivered.
 func TestHalfWrittenFiles(t *testing.T) {
+	t.Parallel()
 	systems(t, func(t *testing.T, s harness.System) {
 		i := harness.New(t, s, harness.Config{Main: mainCF + "minimal_backoff_time = 1s\n"})
 		i.Start()

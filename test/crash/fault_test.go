@@ -93,6 +93,7 @@ func onlyReplies(t *testing.T, l *load, want ...string) {
 // A full disk refuses mail for now, with Postfix's replies before and after the
 // text, and takes it again when there is room.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	systems(t, func(t *testing.T, s harness.System) {
 		i := harness.New(t, s, harness.Config{Main: mainCF + "message_size_limit = 1000000\nnotify_classes =\n"})
 		queue := i.Host("queue")

@@ -119,6 +119,7 @@ var envelope = []string{"EHLO client.example", "MAIL FROM:<bob@example.com>", "R
 // A client that stalls, in whatever state, is told so and disconnected after
 // smtpd_timeout.
 func TestStalledClient(t *testing.T) {
+	t.Parallel()
 	const timeout = "421 4.4.2 mail.example.com Error: timeout exceeded"
 	systems(t, func(t *testing.T, s harness.System) {
 		attack(t, s, func(t *testing.T, i *harness.Instance) {
@@ -157,6 +158,7 @@ func TestStalledClient(t *testing.T) {
 // A client that sends a command octet by octet does not keep its session by
 // that. Postfix counts from the last octet here, unless the deadline is per request.
 func TestSlowClient(t *testing.T) {
+	t.Parallel()
 	attack(t, harness.Postern, func(t *testing.T, i *harness.Instance) {
 		for _, commands := range [][]string{envelope[:1], envelope} {
 			c, _ := connect(t, i, "127.0.3.20")
@@ -179,6 +181,7 @@ func TestSlowClient(t *testing.T) {
 
 // A client that does not wait for its turn is refused.
 func TestEarlyTalker(t *testing.T) {
+	t.Parallel()
 	const refused = "554 5.5.0 Error: SMTP protocol synchronization"
 	systems(t, func(t *testing.T, s harness.System) {
 		attack(t, s, func(t *testing.T, i *harness.Instance) {
@@ -205,6 +208,7 @@ func TestEarlyTalker(t *testing.T) {
 // A client that opens one connection after the other is held to its limit; what
 // it is refused and what it does with its few sessions harms nobody else.
 func TestFlood(t *testing.T) {
+	t.Parallel()
 	systems(t, func(t *testing.T, s harness.System) {
 		attack(t, s, func(t *testing.T, i *harness.Instance) {
 			const from, limit = "127.0.3.40", 3
@@ -228,6 +232,7 @@ func TestFlood(t *testing.T) {
 
 // Junk commands end a session when there are too many, however they are sent.
 func TestJunkCommands(t *testing.T) {
+	t.Parallel()
 	const tooMany = "421 4.7.0 mail.example.com Error: too many errors"
 	systems(t, func(t *testing.T, s harness.System) {
 		attack(t, s, func(t *testing.T, i *harness.Instance) {
@@ -258,6 +263,7 @@ func TestJunkCommands(t *testing.T) {
 
 // Input without end, or of a size that nobody needs, gets Postfix's replies.
 func TestEndlessInput(t *testing.T) {
+	t.Parallel()
 	systems(t, func(t *testing.T, s harness.System) {
 		attack(t, s, func(t *testing.T, i *harness.Instance) {
 			megabyte := strings.Repeat("x", 1<<20)

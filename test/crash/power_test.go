@@ -18,7 +18,10 @@ import (
 // messages restores it.
 func TestPowerCut(t *testing.T) {
 	for _, setting := range []string{"yes", "no"} {
-		t.Run("queue_journal="+setting, func(t *testing.T) { powerCut(t, setting) })
+		t.Run("queue_journal="+setting, func(t *testing.T) {
+			t.Parallel()
+			powerCut(t, setting)
+		})
 	}
 }
 
