@@ -8,6 +8,7 @@ package param
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"postern/internal/base/macro"
@@ -152,6 +153,7 @@ func (s *Set) Declarations() []Declaration {
 // names the parameter, its value, and where it is set.
 func (s *Set) Load(src Source) error {
 	v := s.values(src)
+	v.loading = true
 	for _, e := range s.entries {
 		if err := e.load(v); err != nil {
 			return err
@@ -164,6 +166,7 @@ func (s *Set) Load(src Source) error {
 // value.
 func (s *Set) Problems(src Source) []error {
 	v := s.values(src)
+	v.loading = true
 	var list []error
 	for _, e := range s.entries {
 		if err := e.load(v); err != nil {
@@ -177,6 +180,11 @@ func (e *entry) load(v *values) error {
 	text, where, _, err := v.raw(e.Name)
 	if err == nil && e.Kind != Raw {
 		text, err = v.expand(text)
+	}
+	if err == nil && (e.Name == "myorigin" || e.Name == "mydomain") {
+		if text, err = oneDomain(e.Name, text); err != nil {
+			return failed(err, where)
+		}
 	}
 	if err != nil {
 		return failed(fmt.Errorf("parameter %s: %w", e.Name, err), where)
@@ -230,6 +238,7 @@ type values struct {
 	src      Source
 	computed map[string]string
 	busy     map[string]bool // being computed
+	loading  bool            // $myorigin is what a program takes it for
 }
 
 func (s *Set) values(src Source) *values {
@@ -279,9 +288,27 @@ func (v *values) expand(text string) (string, error) {
 		Functions: macro.Functions,
 		Lookup: func(name string) (string, bool, error) {
 			text, _, ok, err := v.raw(name)
+			if err == nil && ok && name == "myorigin" && v.loading {
+				text, err = v.origin(text)
+			}
 			return text, ok, err
 		},
 	}
 	r, err := x.Expand(text)
 	return r.Text, err
+}
+
+// origin is the value of myorigin for a reference to it. A circle is left to the
+// expansion, which tells of it.
+func (v *values) origin(text string) (string, error) {
+	if v.busy["myorigin"] {
+		return text, nil
+	}
+	v.busy["myorigin"] = true
+	defer delete(v.busy, "myorigin")
+	value, err := v.expand(text)
+	if err != nil || !strings.HasPrefix(value, "/") {
+		return text, err
+	}
+	return originText(value)
 }
