@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/internal/config/maincf"
 	"postern/internal/config/param"
@@ -143,6 +144,8 @@ maillog_file_compressor = true
 mail_owner = nobody
 setgid_group = nogroup
 myhostname = host.example
+virtual_alias_maps = hash:%[1]s/etc/table
+auto_rebuild_tables = yes
 `, dir)
 	for name, text := range map[string]string{"main.cf": mainCF, "master.cf": masterCF} {
 		if err := os.WriteFile(filepath.Join(dir, "etc", name), []byte(text), 0o644); err != nil {
@@ -159,12 +162,14 @@ myhostname = host.example
 		}
 		return string(out)
 	}
+	table := oldTable(t, filepath.Join(dir, "etc"))
 	postfix(0, "postfix", "start")
 	t.Cleanup(func() { exec.Command(filepath.Join(dir, "bin/postfix"), "-c", filepath.Join(dir, "etc"), "stop").Run() })
 	if out := postfix(0, "postfix", "status"); !strings.Contains(out, "is running: PID: ") {
 		t.Errorf("status: %q", out)
 	}
 	postfix(1, "postfix", "start")
+	table.awaitRebuilt(t)
 	postfix(0, "postkick", "public", "qmgr", "W")
 	postfix(0, "postfix", "reload")
 	postfix(0, "postfix", "logrotate")
@@ -194,4 +199,43 @@ myhostname = host.example
 	if t.Failed() {
 		t.Logf("log:\n%s", text.String())
 	}
+}
+
+// A staleTable is an index that is older than its source.
+type staleTable struct {
+	path string
+	then os.FileInfo
+}
+
+func oldTable(t *testing.T, dir string) *staleTable {
+	t.Helper()
+	s := &staleTable{path: filepath.Join(dir, "table")}
+	if err := os.WriteFile(s.path, []byte("a@example.com b@example.com\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if run([]string{"postmap", "-c", dir, "hash:" + s.path}, strings.NewReader(""), &out, &out) != 0 {
+		t.Fatal(out.String())
+	}
+	for name, age := range map[string]time.Duration{s.path: time.Hour, s.path + ".db": 2 * time.Hour} {
+		if err := os.Chtimes(name, time.Now(), time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	if s.then, err = os.Stat(s.path + ".db"); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// awaitRebuilt waits until the index is a new file.
+func (s *staleTable) awaitRebuilt(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		if now, err := os.Stat(s.path + ".db"); err == nil && !os.SameFile(now, s.then) {
+			return
+		}
+	}
+	t.Error("the table was not built anew")
 }
