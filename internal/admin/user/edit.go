@@ -27,7 +27,7 @@ func (j *job) edit(name string, change func(lines []string, at int) ([]string, e
 	defer lock.Close()
 	var lines []string
 	at := -1
-	err = sasl.ReadUsers(lock, func(_ int, user, _, text string) error {
+	err = sasl.ReadUsers(lock, func(_ int, user, _, text string, _ error) error {
 		if user == name {
 			at = len(lines)
 		}

@@ -95,7 +95,11 @@ func (j *job) list() error {
 	}
 	defer f.Close()
 	list := []entry{}
-	err = sasl.ReadUsers(f, func(line int, user, secret, _ string) error {
+	err = sasl.ReadUsers(f, func(line int, user, secret, text string, bad error) error {
+		if bad != nil {
+			name, _, _ := strings.Cut(text, ":")
+			list = append(list, entry{User: name, Line: line, Error: bad.Error()})
+		}
 		if user == "" {
 			return nil
 		}

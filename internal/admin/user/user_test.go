@@ -78,7 +78,7 @@ func TestUsers(t *testing.T) {
 		t.Errorf("comments and other fields are not kept:\n%s", content)
 	}
 	for _, u := range [][2]string{{"ann", "secret"}, {"tim", "pass word"}, {"jim", "new"}} {
-		sasl.ReadUsers(bytes.NewReader(content), func(_ int, user, secret, _ string) error {
+		sasl.ReadUsers(bytes.NewReader(content), func(_ int, user, secret, _ string, _ error) error {
 			if s, err := sasl.ParseSecret(secret); user == u[0] && (err != nil || !s.Verify(u[1])) {
 				t.Errorf("%s: the secret does not fit the password", user)
 			}

@@ -52,8 +52,9 @@ func ValidUser(name string) error {
 // ReadUsers reads lines "user:{SCHEME}secret"; what follows another colon is
 // left alone, so that a passwd-file of Dovecot's is understood. Lines that
 // begin with "#" are comments. each is called for every line, user "" standing
-// for one without a user.
-func ReadUsers(r io.Reader, each func(line int, user, secret, text string) error) error {
+// for one without a user; err says what is wrong with a line's user, and what
+// each returns ends the reading.
+func ReadUsers(r io.Reader, each func(line int, user, secret, text string, err error) error) error {
 	sc := bufio.NewScanner(r)
 	sc.Buffer(make([]byte, 0, maxUserLine), maxUserLine)
 	n := 0
@@ -62,12 +63,13 @@ func ReadUsers(r io.Reader, each func(line int, user, secret, text string) error
 		text := sc.Text()
 		user, rest, _ := strings.Cut(text, ":")
 		secret, _, _ := strings.Cut(rest, ":")
+		var bad error
 		if t := strings.TrimSpace(text); t == "" || t[0] == '#' {
 			user, secret = "", ""
-		} else if err := ValidUser(user); err != nil {
-			return fmt.Errorf("line %d: %w", n, err)
+		} else if bad = ValidUser(user); bad != nil {
+			user, secret = "", ""
 		}
-		if err := each(n, user, secret, text); err != nil {
+		if err := each(n, user, secret, text, bad); err != nil {
 			return fmt.Errorf("line %d: %w", n, err)
 		}
 		if n > maxUsers {
@@ -137,7 +139,10 @@ func (f *UserFile) load() error {
 	}
 	users, scram := map[string]Secret{}, map[string]bool{}
 	var sample []Secret
-	err = ReadUsers(file, func(line int, user, text, _ string) error {
+	err = ReadUsers(file, func(line int, user, text, _ string, bad error) error {
+		if bad != nil {
+			f.say.Warn("%s, line %d: %v", f.path, line, bad)
+		}
 		if user == "" {
 			return nil
 		}

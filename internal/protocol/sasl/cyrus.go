@@ -199,9 +199,9 @@ func (s *Cyrus) check(ctx context.Context, p Peer, user, password string) (strin
 
 // password finds the password of a qualified name.
 func (s *Cyrus) password(ctx context.Context, name string) (string, bool, error) {
-	user, realm, ok := strings.Cut(name, "@")
-	if !ok {
-		realm = s.host
+	user, realm := name, s.host
+	if i := strings.LastIndexByte(name, '@'); i >= 0 {
+		user, realm = name[:i], name[i+1:]
 	}
 	return s.lookup(ctx, user+"\x00"+realm+"\x00userPassword")
 }

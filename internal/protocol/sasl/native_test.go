@@ -158,8 +158,13 @@ func TestNative(t *testing.T) {
 		t.Errorf("a user who is gone: %+v", got)
 	}
 	f.checked = time.Time{}
-	os.WriteFile(path, []byte("a b:c\n"), 0o640)
+	os.WriteFile(path, []byte("a b:c\ntim:"+secretOf(t, schemeSSHA, "neu")+"\n"), 0o640)
 	if got := converse(t, n, "PLAIN", "\x00tim\x00neu"); got.Outcome != Success || len(*said) != 2 {
+		t.Errorf("after a broken line: %+v, said %q", got, *said)
+	}
+	f.checked = time.Time{}
+	os.WriteFile(path, []byte(strings.Repeat("x", 2*maxUserLine)), 0o640)
+	if got := converse(t, n, "PLAIN", "\x00tim\x00neu"); got.Outcome != Success || len(*said) != 3 {
 		t.Errorf("after a broken file: %+v, said %q", got, *said)
 	}
 }
@@ -239,7 +244,7 @@ func FuzzReadUsers(f *testing.F) {
 	f.Add("joe:{SSHA}x\n# c\n\nann:y:z")
 	f.Add("a b")
 	f.Fuzz(func(t *testing.T, text string) {
-		ReadUsers(strings.NewReader(text), func(_ int, user, _, _ string) error {
+		ReadUsers(strings.NewReader(text), func(_ int, user, _, _ string, _ error) error {
 			if user != "" && ValidUser(user) != nil {
 				t.Fatalf("user %q", user)
 			}

@@ -201,6 +201,55 @@ func TestDovecotRestarts(t *testing.T) {
 	}
 }
 
+// A failure of OAUTHBEARER or XOAUTH2 comes as a challenge, which the client
+// answers with nothing (RFC 7628 3.2.3).
+func TestDovecotOAuth(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "auth")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		fmt.Fprint(c, "VERSION\t1\t2\nMECH\tOAUTHBEARER\tplaintext\nMECH\tXOAUTH2\tplaintext\nSPID\t1\nCUID\t2\nCOOKIE\tab\nDONE\n")
+		for r := bufio.NewReader(c); ; {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			f := strings.Split(strings.TrimSuffix(line, "\n"), "\t")
+			switch {
+			case f[0] == "AUTH" && strings.HasSuffix(line, "resp="+base64.StdEncoding.EncodeToString([]byte("good"))+"\n"):
+				fmt.Fprintf(c, "OK\t%s\tuser=joe\ttoken=x\n", f[1])
+			case f[0] == "AUTH":
+				fmt.Fprintf(c, "CONT\t%s\t%s\n", f[1], base64.StdEncoding.EncodeToString([]byte(`{"status":"invalid_token"}`)))
+			case f[0] == "CONT" && f[2] == "":
+				fmt.Fprintf(c, "FAIL\t%s\tuser=joe\n", f[1])
+			}
+		}
+	}()
+	d := NewDovecot(path, 5*time.Second)
+	defer d.Close()
+	ctx := context.Background()
+	for _, mech := range []string{"OAUTHBEARER", "XOAUTH2"} {
+		if _, res, err := d.Start(ctx, mech, Peer{Service: "smtp"}, base64.StdEncoding.EncodeToString([]byte("good")), true); err != nil || res.User != "joe" {
+			t.Errorf("%s: got %+v, %v", mech, res, err)
+		}
+		g, res, err := d.Start(ctx, mech, Peer{Service: "smtp"}, base64.StdEncoding.EncodeToString([]byte("bad")), true)
+		if err != nil || res.Outcome != Continue {
+			t.Fatalf("%s: got %+v, %v", mech, res, err)
+		}
+		if res, err = g.Next(ctx, ""); err != nil || res.Outcome != Failure || res.User != "joe" {
+			t.Errorf("%s: got %+v, %v", mech, res, err)
+		}
+	}
+}
+
 func TestEscape(t *testing.T) {
 	for _, s := range []string{"", "a\tb", "\x01t", "x\r\n\x00y\x01"} {
 		e := escape(s)

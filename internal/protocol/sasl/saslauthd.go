@@ -23,8 +23,8 @@ const maxSaslauthd = 4096
 // Check asks whether the password is the user's. A realm that the name brings
 // along goes its own way, as the Cyrus library sends it.
 func (s *Saslauthd) Check(ctx context.Context, user, password, service, realm string) (bool, error) {
-	if name, r, ok := strings.Cut(user, "@"); ok {
-		user, realm = name, r
+	if i := strings.LastIndexByte(user, '@'); i >= 0 {
+		user, realm = user[:i], user[i+1:]
 	}
 	answer, err := s.ask(ctx, user, password, service, realm)
 	if err != nil {

@@ -70,6 +70,7 @@ func (s *store) current() []tls.Certificate {
 		s.certs, s.stamps, s.warned = certs, now, false
 	case s.lost != nil && outOfReach(err):
 		s.lost(strings.Join(s.paths, ", "))
+		s.lost = nil // said once
 	case !s.warned:
 		s.log.Warningf("TLS certificate files have changed, but cannot be used: %v; going on with those read before", err)
 		s.warned = true
