@@ -205,10 +205,11 @@ func TestEditEnvelope(t *testing.T) {
 // A milter that does not stop loses, not the machine.
 func TestEditLimit(t *testing.T) {
 	for name, change := range map[string]func(e editor, n int) error{
-		"headers": func(e editor, n int) error { return e.AddHeader("X", " ", fmt.Sprint(n)) },
-		"body":    func(e editor, n int) error { return e.Body([]byte(strings.Repeat("x", 990)+"\r\n"), n == 0) },
-		"rcpt":    func(e editor, n int) error { return e.AddRecipient(fmt.Sprintf("<%d@example.com>", n), "") },
-		"sender":  func(e editor, n int) error { return e.ChangeSender("<a@example.com>", "") },
+		"headers":      func(e editor, n int) error { return e.AddHeader("X", " ", fmt.Sprint(n)) },
+		"long headers": func(e editor, n int) error { return e.AddHeader("X", " ", strings.Repeat("x", 90_000)) },
+		"body":         func(e editor, n int) error { return e.Body([]byte(strings.Repeat("x", 990)+"\r\n"), n == 0) },
+		"rcpt":         func(e editor, n int) error { return e.AddRecipient(fmt.Sprintf("<%d@example.com>", n), "") },
+		"sender":       func(e editor, n int) error { return e.ChangeSender("<a@example.com>", "") },
 	} {
 		m := edited(t, []string{"Subject: s"}, []string{"text"})
 		n := 0

@@ -39,6 +39,7 @@ const maxEdits = 4000
 
 var (
 	errEdits = errors.New("too many changes of a message by milters")
+	errSize  = errors.New("what milters add to a message is too large")
 	errBody  = errors.New("a milter's new body exceeds message_size_limit")
 )
 
@@ -110,8 +111,13 @@ func (t *transaction) beginEdit() (int64, error) {
 	return t.w.Offset(), nil
 }
 
-// edited returns the error of a change.
+// edited returns the error of a change. What changes add is bounded: a few
+// milters may each write a new body.
 func (t *transaction) edited() error {
+	limit := t.s.common.MessageSizeLimit
+	if added := t.w.Offset() - t.layout.meta; limit > 0 && added > 4*limit+1<<20 && t.errs == 0 {
+		t.failed(errSize)
+	}
 	if t.errs != 0 {
 		return fmt.Errorf("edit queue file: %v", t.errs)
 	}

@@ -57,6 +57,7 @@ func (s *session) mail(arg string) outcome {
 		}
 	}
 	if r := s.milterMail(path, options); !r.IsZero() {
+		s.milters.Abort()
 		s.reset()
 		return say(r)
 	}

@@ -90,7 +90,7 @@ func (s *session) reset() {
 	if s.tx != nil && s.tx.queue != nil {
 		s.tx.queue.Close() // cleanup removes what is not finished
 	}
-	if s.tx != nil || s.subject.HasSender {
+	if s.tx != nil {
 		s.milters.Abort()
 	}
 	s.tx = nil
