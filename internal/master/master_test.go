@@ -386,6 +386,63 @@ func TestReloadWithErrorIsRefused(t *testing.T) {
 	}
 }
 
+// Whatever is wrong with the new configuration, it is told with its place and the
+// old one goes on.
+func TestReloadIsAllOrNothing(t *testing.T) {
+	r := newRig(t, "", toyService)
+	stock, err := os.ReadFile(filepath.Join(r.dir, "etc/main.cf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.start()
+	one := r.mustAsk("private/toy", "x")
+	const fresh = "new unix - - n - - toy\n"
+	kinds := []struct{ main, master, want string }{
+		{"nonsense\n", fresh, "main.cf, line 7: missing '=' after attribute name: \"nonsense\""},
+		{"default_process_limit = many\n", fresh, "main.cf, line 7: bad numerical configuration: default_process_limit = many"},
+		{"default_process_limit = 0\n", fresh, "main.cf, line 7: invalid default_process_limit parameter value 0 < 1"},
+		{"max_idle = 5x\n", fresh, "main.cf, line 7: parameter max_idle: bad time value or unit: 5x"},
+		{"owner_request_special = maybe\n", fresh, "main.cf, line 7: bad boolean configuration: owner_request_special = maybe"},
+		{"myorigin = ${mydomain\n", fresh, "main.cf, line 7: parameter myorigin: truncated macro reference"},
+		{"r1 = $r2\nr2 = $r1\nmyorigin = $r1\n", fresh, "unreasonable macro call nesting: $r1 refers to $r2 refers to $r1"},
+		{"myorigin = /nonexistent/mailname\n", fresh, "parameter myorigin: open /nonexistent/mailname"},
+		{"inet_protocols = ipv5\n", fresh, "unknown protocol \"ipv5\""},
+		{"mail_owner = nosuchuser\n", fresh, "nosuchuser"},
+		{"compatibility_level = old\n", fresh, "bad compatibility level: \"old\""},
+		{"", fresh + "bad unix -\n", "master.cf: line 2: missing \"unprivileged\" field"},
+		{"", fresh + "bad tcp - - n - - toy\n", "master.cf: line 2: field \"type\": bad value: \"tcp\""},
+		{"", fresh + "bad unix - - n x - toy\n", "master.cf: line 2: field \"wakeup\": bad value: \"x\""},
+		{"", fresh + "bad unix - - n - - toy -o x\n", "master.cf: line 2: option -o: missing '=' after attribute name"},
+		{"", fresh + "bad unix - - n - - toy {a b\n", "master.cf: line 2: missing '}'"},
+		{"", fresh + "127.0.0.1:nosuchport inet n - n - - toy\n", "master.cf: line 2: unknown service: nosuchport/tcp"},
+		{"", fresh + "203.0.113.77:0 inet n - n - - toy\n", "203.0.113.77"},
+		{"", fresh + "\x00\x01\n", "master.cf: line 2: line contains a NUL octet"},
+	}
+	for i, k := range kinds {
+		r.write("etc/main.cf", string(stock)+k.main)
+		r.write("etc/master.cf", k.master)
+		r.cmd.Process.Signal(syscall.SIGHUP)
+		r.waitLog("reload refused", i+1)
+		if r.count(k.want) == 0 {
+			t.Errorf("%q, %q: no %q in the log", k.main, k.master, k.want)
+		}
+		if two := r.mustAsk("private/toy", "x"); one != two {
+			t.Fatalf("%q, %q: the service changed: %q, %q", k.main, k.master, one, two)
+		}
+		if _, err := r.ask("private/new", "x"); err == nil {
+			t.Fatalf("%q, %q: a new service answers", k.main, k.master)
+		}
+	}
+	if err := os.Remove(filepath.Join(r.dir, "etc/master.cf")); err != nil {
+		t.Fatal(err)
+	}
+	r.cmd.Process.Signal(syscall.SIGHUP)
+	r.waitLog("reload refused", len(kinds)+1)
+	if two := r.mustAsk("private/toy", "x"); one != two {
+		t.Errorf("without master.cf the service changed: %q, %q", one, two)
+	}
+}
+
 func TestCrashingProgramIsThrottled(t *testing.T) {
 	r := newRig(t, "service_throttle_time = 1s\n", "broken unix - - n - - broken\nmissing unix - - n - - nonesuch\n")
 	r.start()
