@@ -484,6 +484,9 @@ func TestPaths(t *testing.T) {
 		{"foo<a@b>", pathForward, "a@b", true, false},
 		{"<<a@b>>", pathForward, "a@b", true, false},
 		{"(c)a@b", pathForward, "a@b", true, false},
+		{"a@b>", pathReverse, "", false, false},
+		{"<;>", pathReverse, "", false, false},
+		{`""`, pathReverse, "", false, false},
 	}
 	for _, tt := range tests {
 		addr, ok := parsePath(tt.text, tt.kind, false)

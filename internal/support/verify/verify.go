@@ -12,8 +12,10 @@ package verify
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
@@ -194,21 +196,39 @@ func (s *Server) update(ctx context.Context, r verify.Request) error {
 	return s.cache.Store(ctx, r.Address, entry{status: r.Status, updated: now, reason: r.Reason}.String())
 }
 
-// Run removes what has expired, at intervals.
+// lastCleanup is the key under which the cache remembers when it was cleaned.
+// Postfix: the same key. No address looks like it.
+const lastCleanup = "_LAST_CACHE_CLEANUP_COMPLETED_"
+
+// Run removes what has expired, at intervals. A process ends when nobody has
+// asked for a while; the cache itself knows when it is due.
 func (s *Server) Run(ctx context.Context) error {
 	if s.CleanupInterval <= 0 {
 		return nil
 	}
-	tick := time.NewTicker(s.CleanupInterval)
-	defer tick.Stop()
-	for {
+	for wait := s.untilCleanup(ctx); ; wait = max(time.Minute, s.untilCleanup(ctx)) {
+		due := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
+			due.Stop()
 			return nil
-		case <-tick.C:
+		case <-due.C:
 			s.purge(ctx)
 		}
 	}
+}
+
+// untilCleanup is the time until the cache is to be cleaned again.
+func (s *Server) untilCleanup(ctx context.Context) time.Duration {
+	value, found, err := s.cache.Lookup(ctx, lastCleanup)
+	if err != nil || !found {
+		value = "0"
+	}
+	last, err := strconv.ParseInt(value, 10, 64)
+	if err != nil || last < 0 || moment(last).After(s.now()) {
+		last = 0
+	}
+	return max(0, s.CleanupInterval-s.now().Sub(moment(last)))
 }
 
 // purge removes what has expired, and probes that were lost.
@@ -216,6 +236,9 @@ func (s *Server) purge(ctx context.Context) {
 	now, kept := s.now(), 0
 	var gone []string
 	err := s.cache.Walk(ctx, func(key, value string) error {
+		if key == lastCleanup {
+			return nil
+		}
 		e, ok := parseEntry(value)
 		if !ok || now.Sub(e.probed) > probeTTL && (e.status == verify.Todo || s.expired(e, now)) {
 			gone = append(gone, key)
@@ -228,6 +251,9 @@ func (s *Server) purge(ctx context.Context) {
 		if err == nil {
 			_, err = s.cache.Delete(ctx, key)
 		}
+	}
+	if err == nil || ctx.Err() == nil {
+		err = errors.Join(err, s.cache.Store(ctx, lastCleanup, strconv.FormatInt(now.Unix(), 10)))
 	}
 	if err != nil {
 		s.log.Warningf("address_verify_map: %v", err)

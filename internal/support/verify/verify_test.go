@@ -108,7 +108,15 @@ func TestPurge(t *testing.T) {
 	b.Server.cache.Store(t.Context(), "broken@x", "0:0")
 	b.clock = b.clock.Add(b.NegativeExpire + time.Hour)
 	b.ask(t, "new@x")
+	b.CleanupInterval = time.Hour
+	if d := b.untilCleanup(t.Context()); d != 0 {
+		t.Errorf("the first cleanup is due in %s", d)
+	}
 	b.purge(t.Context())
+	if d := b.untilCleanup(t.Context()); d != time.Hour {
+		t.Errorf("the next cleanup is due in %s", d)
+	}
+	b.Server.cache.Delete(t.Context(), lastCleanup)
 	var left []string
 	b.Server.cache.Walk(t.Context(), func(key, _ string) error { left = append(left, key); return nil })
 	if want := []string{"good@x", "new@x"}; !slices.Equal(left, want) {
