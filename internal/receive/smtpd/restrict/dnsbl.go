@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"strconv"
 	"strings"
+	"time"
 
 	"postern/internal/base/macro"
 	"postern/internal/base/netaddr"
@@ -111,7 +112,7 @@ func (s *rblSite) matches(a netip.Addr) bool {
 // listed asks a DNS list about a query name ("1.2.0.192" or a domain).
 func (v *eval) rblListed(site *rblSite, query string) (found, retry bool) {
 	name := query + "." + site.domain
-	a := v.env.DNS.Lookup(v.ctx, name, dns.A)
+	a := v.listLookup(name)
 	v.foundKey, v.answer = name, a.Reason
 	switch a.Class {
 	case dns.OK:
@@ -131,6 +132,30 @@ func (v *eval) rblListed(site *rblSite, query string) (found, retry bool) {
 		return false, true
 	}
 	return false, false
+}
+
+// A listAnswer is what a DNS list said, for as long as that may be believed.
+type listAnswer struct {
+	answer dns.Answer
+	until  time.Time
+}
+
+// maxListAnswers bounds the answers that a session remembers.
+const maxListAnswers = 100
+
+// listLookup asks a DNS list once for all recipients of a session.
+func (v *eval) listLookup(name string) dns.Answer {
+	if known, ok := v.s.lists[name]; ok && v.env.Now().Before(known.until) {
+		return known.answer
+	}
+	a := v.env.DNS.Lookup(v.ctx, name, dns.A)
+	if a.Class == dns.OK || a.Class == dns.NotFound {
+		if v.s.lists == nil || len(v.s.lists) >= maxListAnswers {
+			v.s.lists = map[string]listAnswer{}
+		}
+		v.s.lists[name] = listAnswer{a, v.env.Now().Add(a.TTL)}
+	}
+	return a
 }
 
 // reversed is the query name of an address.

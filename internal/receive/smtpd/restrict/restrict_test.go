@@ -376,3 +376,32 @@ func FuzzResult(f *testing.F) {
 		}
 	})
 }
+
+// countedDNS counts the questions that it is asked.
+type countedDNS struct{ asked int }
+
+func (c *countedDNS) Lookup(context.Context, string, dns.Type) dns.Answer {
+	c.asked++
+	return dns.Answer{Class: dns.NotFound, TTL: time.Minute}
+}
+
+// A session asks a DNS list once, until the answer expires.
+func TestListAnswersAreRemembered(t *testing.T) {
+	e, _, err := newEngine("smtpd_client_restrictions = reject_rbl_client bl.example\nsmtpd_recipient_restrictions = permit")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, now := &countedDNS{}, time.Unix(1_800_000_000, 0)
+	e.env.DNS, e.env.Now = names, func() time.Time { return now }
+	s := client()
+	for range 3 {
+		e.To(context.Background(), s)
+	}
+	if names.asked != 1 {
+		t.Errorf("asked %d times, want 1", names.asked)
+	}
+	now = now.Add(2 * time.Minute)
+	if e.To(context.Background(), s); names.asked != 2 {
+		t.Errorf("asked %d times after the answer expired, want 2", names.asked)
+	}
+}

@@ -56,6 +56,7 @@ type Subject struct {
 	afterSender      *smtp.Reply
 	recipientChecked bool // against the tables of its address class
 	senderChecked    bool
+	lists            map[string]listAnswer // of DNS lists, by query name
 }
 
 // Effects are what access(5) results ask for besides a reply.
