@@ -55,6 +55,20 @@ func (m miltersMessage) Attrs(c *attr.Codec) {
 	c.End()
 }
 
+// ErrMiltersRefused says that the service does not want the milters, because
+// nothing will come of the message; Finish tells why.
+var ErrMiltersRefused = errors.New("cleanup does not take the milters")
+
+// RefuseMilters is the service's answer to the record Milters of a message that
+// is lost already.
+func RefuseMilters(conn *attr.Conn) error {
+	no := attr.Status(1)
+	if err := conn.Send(&no); err != nil {
+		return err
+	}
+	return conn.Flush()
+}
+
 // PassMilters hands the milters of the session over, in front of the record
 // Mesg. The caller keeps its ends of the connections and does not use them until
 // the message has ended.
@@ -77,7 +91,7 @@ func (s *Session) PassMilters(h milter.Handover, conns []net.Conn) error {
 		return err
 	}
 	if status != 0 {
-		return fmt.Errorf("cleanup does not take the milters: status %d", status)
+		return ErrMiltersRefused
 	}
 	return sendConns(s.conn.Conn, conns, s.conn.Timeout)
 }
@@ -129,6 +143,7 @@ func sendConns(to net.Conn, conns []net.Conn, timeout time.Duration) error {
 // and no records of the client are buffered.
 func ReadMilters(conn *attr.Conn, data []byte) (h milter.Handover, conns []net.Conn, err error) {
 	if err = attr.NewReader(bufio.NewReader(bytes.NewReader(data))).Do(miltersMessage{&h}); err != nil {
+		RefuseMilters(conn)
 		return h, nil, err
 	}
 	ok := attr.Status(0)

@@ -13,6 +13,7 @@ import (
 	"postern/internal/mail/envelope"
 	"postern/internal/mail/queue"
 	"postern/internal/mail/record"
+	"postern/internal/protocol/milter"
 )
 
 // edited returns a message in which edits can be made, with no milter behind it.
@@ -220,6 +221,30 @@ func TestEditLimit(t *testing.T) {
 		}
 		if n == 2*maxEdits || m.errs&ipc.StatusWrite == 0 {
 			t.Errorf("%s: %d changes were made", name, n)
+		}
+	}
+}
+
+// Milters of a message that is lost already are answered for, so that the client
+// goes on to hear why.
+func TestMiltersOfLostMessage(t *testing.T) {
+	in := newInstance(t, "")
+	for name, before := range map[string]func(w *record.Writer){
+		"bad record":       func(w *record.Writer) { w.PutString(record.Rcpt, "a@example.com") },
+		"no announcement":  func(w *record.Writer) { w.PutString(record.Time, "1795509001 0") },
+		"after the sender": func(w *record.Writer) { w.PutString(record.Sender, "a@b"); w.Put(record.Milters, nil) },
+	} {
+		s, err := in.client.Open(context.Background(), ipc.MaskExternal|ipc.FlagSMTPReply)
+		if err != nil {
+			t.Fatal(err)
+		}
+		before(s.W)
+		if err := s.PassMilters(milter.Handover{}, nil); err != ipc.ErrMiltersRefused {
+			t.Errorf("%s: PassMilters: %v", name, err)
+		}
+		s.W.PutString(record.End, "")
+		if status, _, err := s.Finish(context.Background()); status != ipc.StatusBad || err != nil {
+			t.Errorf("%s: status %v, %v", name, status, err)
 		}
 	}
 }

@@ -68,6 +68,9 @@ func (t *transaction) miltersRecord(data []byte) {
 	}
 	if t.conn == nil || t.chain != nil || !t.layout.on {
 		t.bad("unexpected milters")
+		if t.conn != nil {
+			ipc.RefuseMilters(t.conn)
+		}
 		return
 	}
 	h, conns, err := ipc.ReadMilters(t.conn, data)

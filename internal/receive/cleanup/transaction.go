@@ -205,6 +205,8 @@ func (t *transaction) read(r *record.Reader) (gone bool) {
 		}
 		if t.ok() {
 			t.take(typ, data)
+		} else if typ == record.Milters && len(data) > 0 && t.conn != nil && ipc.RefuseMilters(t.conn) != nil {
+			return true
 		}
 		if typ == record.End {
 			return false

@@ -2,10 +2,12 @@ package smtpd
 
 import (
 	"context"
+	"errors"
 	"strconv"
 	"strings"
 
 	"postern/internal/config/param"
+	"postern/internal/ipc/cleanup"
 	"postern/internal/mail/address"
 	"postern/internal/mail/dsn"
 	"postern/internal/mail/record"
@@ -241,11 +243,15 @@ func (s *session) passMilters() error {
 	}
 	h, conns := s.milters.HandOver()
 	s.tx.handedOver = true
-	if err := q.PassMilters(h, conns); err != nil {
-		s.milters.Lost()
-		return err
+	err := q.PassMilters(h, conns)
+	if errors.Is(err, cleanup.ErrMiltersRefused) {
+		s.tx.handedOver = false
+		return nil
 	}
-	return nil
+	if err != nil {
+		s.milters.Lost()
+	}
+	return err
 }
 
 // milterMacro is the value of a macro (MILTER_README, "macros").
