@@ -58,7 +58,13 @@ func (s *session) handshake() bool {
 		return false
 	}
 	if !t.Resumed && s.limitsApply(s.conf.ClientNewTLSRate) {
-		s.counter.Tell(s.ctx, anvil.NewTLS, s.name, s.clientKey())
+		c, err := s.counter.Tell(s.ctx, anvil.NewTLS, s.name, s.clientKey())
+		if err == nil && c.Rate > s.conf.ClientNewTLSRate {
+			// Postfix: the session ends without another word.
+			s.log.Warningf("New TLS session rate limit exceeded: %d from %s for service %s", c.Rate, s.subject.LogClient, s.name)
+			s.end = true
+			return false
+		}
 	}
 	s.tls, s.conn = t, t.Conn
 	s.in.Reset(t.Conn)
