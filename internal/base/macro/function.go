@@ -2,7 +2,8 @@ package macro
 
 import (
 	"fmt"
-	"strings"
+
+	"golang.org/x/net/idna"
 )
 
 // Functions are those that configuration text may call.
@@ -10,14 +11,11 @@ var Functions = map[string]func(text string) (string, error){
 	"domain_to_ascii": domainToASCII,
 }
 
-// domainToASCII gives a domain the form that DNS knows. Postern: a domain that
-// is not written in ASCII is refused, because the parameters that make domains
-// (myhostname, mydomain) must be in that form themselves.
+// domainToASCII gives a domain the form that DNS knows (RFC 5891).
 func domainToASCII(domain string) (string, error) {
-	for _, c := range []byte(domain) {
-		if c >= 0x80 {
-			return "", fmt.Errorf("%.100q is not in ASCII; write its labels in the form xn--", domain)
-		}
+	ascii, err := idna.Lookup.ToASCII(domain)
+	if err != nil {
+		return "", fmt.Errorf("%.100q: %w", domain, err)
 	}
-	return strings.ToLower(domain), nil
+	return ascii, nil
 }

@@ -89,6 +89,25 @@ func TestExpandErrors(t *testing.T) {
 	}
 }
 
+func TestFunctions(t *testing.T) {
+	e := expander(map[string]string{"domain": "Example.ORG", "wide": "b\u00fccher.example"})
+	e.Functions = Functions
+	for text, want := range map[string]string{
+		"${domain_to_ascii{$domain}}": "example.org",
+		"${domain_to_ascii {$wide}}.": "xn--bcher-kva.example.",
+		"${domain_to_ascii{}}":        "",
+	} {
+		if r, err := e.Expand(text); err != nil || r.Text != want {
+			t.Errorf("%s: got %q, %v; want %q", text, r.Text, err, want)
+		}
+	}
+	for _, text := range []string{"${domain_to_ascii{$domain}x}", "${domain_to_ascii{a", "${nosuch{a}}"} {
+		if r, err := e.Expand(text); err == nil {
+			t.Errorf("%s: got %q", text, r.Text)
+		}
+	}
+}
+
 // A circle is told with the names on it. Postfix: a condition does not look into
 // the value.
 func TestCircle(t *testing.T) {

@@ -126,21 +126,30 @@ func ParseTime(text string, unit byte) (time.Duration, error) {
 	return d, nil
 }
 
+// parseTime reads a number and the letter after it. Postfix: what follows the
+// letter does not count.
 func parseTime(text string, unit byte) (time.Duration, error) {
 	text = strings.TrimSpace(text)
-	if n := len(text); n > 0 && unitLength(lower(text[n-1])) > 0 {
-		unit, text = lower(text[n-1]), text[:n-1]
+	n := 0
+	if n < len(text) && text[n] == '+' {
+		n++
 	}
-	n, err := strconv.ParseInt(text, 10, 32)
-	if err != nil || n < 0 {
-		return 0, strconv.ErrSyntax
+	for n < len(text) && '0' <= text[n] && text[n] <= '9' {
+		n++
+	}
+	if n < len(text) {
+		unit = text[n]
 	}
 	length := unitLength(unit)
+	number, err := strconv.ParseInt(text[:n], 10, 32)
+	if err != nil || length == 0 {
+		return 0, strconv.ErrSyntax
+	}
 	// Postfix: times are numbers of seconds that fit into an int.
-	if n > math.MaxInt32/int64(length/time.Second) {
+	if number > math.MaxInt32/int64(length/time.Second) {
 		return 0, strconv.ErrRange
 	}
-	return time.Duration(n) * length, nil
+	return time.Duration(number) * length, nil
 }
 
 func lower(c byte) byte {

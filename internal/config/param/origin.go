@@ -6,21 +6,29 @@ import (
 	"io"
 	"os"
 	"strings"
+
+	"postern/internal/base/netaddr"
 )
 
 // originLimit is the longest name that is read from a file.
 const originLimit = 1024
 
-// oneDomain is the value of myorigin or mydomain, which must be a single domain.
+// oneDomain is the value of myhostname, mydomain or myorigin, which must be a
+// single domain. An empty one is told elsewhere.
 func oneDomain(name, text string) (string, error) {
 	var err error
 	if name == "myorigin" {
 		text, err = originText(text)
 	}
-	if err == nil && strings.ContainsAny(text, Separators) {
-		err = fmt.Errorf("%s parameter setting must not contain multiple values: %.100s", name, text)
+	switch {
+	case err != nil:
+		return "", err
+	case strings.ContainsAny(text, Separators):
+		return "", fmt.Errorf("%s parameter setting must not contain multiple values: %.100s", name, text)
+	case name != "myorigin" && text != "" && !netaddr.ValidHostname(text):
+		return "", fmt.Errorf("parameter %s: bad parameter value: %.100s; need the name of a host, in ASCII and not all numbers", name, text)
 	}
-	return text, err
+	return text, nil
 }
 
 // originText gives myorigin its value where it names a file: the first line of

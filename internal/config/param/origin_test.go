@@ -43,8 +43,13 @@ func TestOriginFile(t *testing.T) {
 		t.Errorf("no file: error %v", err)
 	}
 	for _, name := range []string{"myorigin", "mydomain"} {
-		if err := s.Load(source{name: "a, b"}); err == nil || !strings.Contains(err.Error(), name+" parameter setting must not contain multiple values: a, b") {
+		if err := s.Load(source{"myhostname": "a.b", name: "a, b"}); err == nil || !strings.Contains(err.Error(), name+" parameter setting must not contain multiple values: a, b") {
 			t.Errorf("two values of %s: error %v", name, err)
+		}
+	}
+	for _, name := range []string{"a..b", "-a.b", "a-.b", "1.2.3.4", "a.b.", "a*b", "[1.2.3.4]"} {
+		if err := s.Load(source{"myhostname": name}); err == nil || !strings.Contains(err.Error(), "parameter myhostname: bad parameter value: "+name) {
+			t.Errorf("myhostname = %s: error %v", name, err)
 		}
 	}
 	// What postconf shows is what the administrator wrote.

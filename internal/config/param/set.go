@@ -181,9 +181,12 @@ func (e *entry) load(v *values) error {
 	if err == nil && e.Kind != Raw {
 		text, err = v.expand(text)
 	}
-	if err == nil && (e.Name == "myorigin" || e.Name == "mydomain") {
-		if text, err = oneDomain(e.Name, text); err != nil {
-			return failed(err, where)
+	if err == nil {
+		switch e.Name {
+		case "myhostname", "mydomain", "myorigin":
+			if text, err = oneDomain(e.Name, text); err != nil {
+				return failed(err, where)
+			}
 		}
 	}
 	if err != nil {

@@ -103,7 +103,7 @@ func TestParseTime(t *testing.T) {
 	tests := []struct {
 		text string
 		want time.Duration
-	}{{"5", 5 * time.Minute}, {"5s", 5 * time.Second}, {"2H", 2 * time.Hour}, {"1d", 24 * time.Hour}, {"1w", 168 * time.Hour}, {"0", 0}}
+	}{{"5", 5 * time.Minute}, {"5s", 5 * time.Second}, {"2h", 2 * time.Hour}, {"1d2h", 24 * time.Hour}, {"10s # c", 10 * time.Second}, {"1d", 24 * time.Hour}, {"1w", 168 * time.Hour}, {"0", 0}}
 	for _, tt := range tests {
 		if got, err := ParseTime(tt.text, 'm'); err != nil || got != tt.want {
 			t.Errorf("ParseTime(%q) = %v, %v; want %v", tt.text, got, err, tt.want)
