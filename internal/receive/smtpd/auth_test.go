@@ -1,12 +1,14 @@
 package smtpd
 
 import (
+	"context"
 	"encoding/base64"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"postern/internal/ipc/anvil"
 	"postern/internal/protocol/sasl"
 )
 
@@ -118,4 +120,29 @@ S: 553 5.7.1 <a@b.example>: Sender address rejected: not owned by user joe`, ""}
 			}
 		})
 	}
+}
+
+// rates counts AUTH commands as anvil does.
+type rates map[anvil.Event]int
+
+func (r rates) Tell(_ context.Context, e anvil.Event, _, _ string) (anvil.Counts, error) {
+	r[e]++
+	return anvil.Counts{Rate: r[e], Count: 1}, nil
+}
+
+// A client may not try passwords as often as it likes.
+func TestAuthRate(t *testing.T) {
+	b := withUsers(t, "smtpd_client_auth_rate_limit = 2\nsmtpd_client_event_limit_exceptions =\n")
+	b.counter = rates{}
+	bad := b64("\x00joe\x00wrong")
+	b.play(t, helloAuth+`
+C: AUTH PLAIN `+bad+`
+S: 535 5.7.8 Error: authentication failed: authentication failure
+C: AUTH PLAIN `+bad+`
+S: 535 5.7.8 Error: authentication failed: authentication failure
+C: AUTH PLAIN `+b64("\x00joe\x00secret")+`
+S: 450 4.7.1 Error: too many AUTH commands from 127.0.0.1
+C: QUIT
+S: 221 2.0.0 Bye`)
+	b.logged(t, "AUTH command rate limit exceeded: 3 from unknown[127.0.0.1] for service smtp")
 }
