@@ -5,6 +5,7 @@ import (
 
 	"postern/internal/config/param"
 	"postern/internal/protocol/dns"
+	"postern/internal/protocol/starttls"
 )
 
 // Config holds the parameters of the client. Each has the name smtp_… or
@@ -118,6 +119,7 @@ type TLSConfig struct {
 	NoteOffer, WrapperMode            bool
 	ConnectionReuse, BlockEarlyReply  bool
 	EnforcePeername, LogFeatureStatus bool
+	Grades                            starttls.Grades
 }
 
 // An unsupported parameter has a value that the client would have to act upon
@@ -169,6 +171,7 @@ func (c *Config) Params(s *param.Set, p Protocol) {
 	}
 	c.shared(s)
 	c.DNS.Params(s)
+	c.TLS.Grades.Params(s)
 }
 
 // shared names the parameters that have one name for both protocols.

@@ -157,7 +157,7 @@ func (c *Client) tlsPolicy(ctx context.Context, nexthop string, at place) (tlsPo
 	if p.level.Required() {
 		exclude = append(exclude, c.config.TLS.MandatoryExclude)
 	}
-	p.Ciphers, err = starttls.Ciphers(attrs.grade, exclude...)
+	p.Ciphers, err = c.config.TLS.Grades.Ciphers(attrs.grade, exclude...)
 	return p, err
 }
 
