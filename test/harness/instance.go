@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -44,6 +45,7 @@ type Instance struct {
 	// Sessions is how many SMTP sessions the test has held; WaitSettled waits
 	// for their ends in the log.
 	Sessions int
+	marks    int // that SyncLog has set
 
 	master *exec.Cmd
 	ended  chan struct{}
@@ -484,6 +486,24 @@ func (i *Instance) WaitSettled() {
 		return true
 	})
 	i.settleLog()
+}
+
+// SyncLog waits until the log service has written what programs that have ended
+// sent to it: a mark of our own goes the same way behind them. LogLines leaves
+// it out under the name of the service.
+func (i *Instance) SyncLog() {
+	i.T.Helper()
+	c, err := net.Dial("unixgram", i.Host("queue/public/postlog"))
+	if err != nil {
+		return // the system does not run, or logs elsewhere
+	}
+	defer c.Close()
+	i.marks++
+	mark := fmt.Sprintf("postfix/postlogd[0]: mark %d.", i.marks)
+	if _, err := fmt.Fprintf(c, "%s mail %s", time.Now().Format(time.Stamp), mark); err != nil {
+		return
+	}
+	i.Until("the log service writes", func() bool { return strings.Contains(i.Log(), mark) })
 }
 
 // settleLog waits until the log does not grow any more: lines of different

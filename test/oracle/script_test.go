@@ -334,6 +334,7 @@ func (p *player) queue(args []string) {
 }
 
 func (p *player) log(args []string) {
+	p.i.SyncLog()
 	m := p.i.NewMasker(p.ports)
 	var lines []string
 	for _, line := range m.LogLines(p.i.Log(), "master", "postlogd", "anvil", "scache", "postfix-script") {
