@@ -183,7 +183,8 @@ func start(t *testing.T, c contender, w workload) *harness.Instance {
 		addr := sink.Addr()
 		main = strings.ReplaceAll(main, "@sink@", addr[strings.LastIndexByte(addr, ':')+1:])
 	}
-	i := harness.New(t, c.system, harness.Config{Main: main, Files: map[string]string{"vmailbox": vmailbox()}, Place: freshDisk(t)})
+	i := harness.New(t, c.system, harness.Config{Main: main, Files: map[string]string{"vmailbox": vmailbox()}, Place: freshDisk(t), Keep: true})
+	used = append(used, i.Host(""))
 	if strings.Contains(w.main, "@DIR@/vmail") {
 		maildirs(t, i)
 	}

@@ -4,6 +4,7 @@ package bench
 
 import (
 	"flag"
+	"os"
 	"path/filepath"
 	"testing"
 
@@ -25,6 +26,19 @@ func freshDisk(t *testing.T) func(dir string) error {
 	disk.Image = filepath.Join(harness.Root(t), "..", "disk.img")
 	disk.Size, disk.Solid = 1<<30, true
 	return disk.Make
+}
+
+// used are the folders of all instances. They are removed when everything is
+// measured: a file system is slow where much was removed in the last minutes,
+// and who comes next must not pay for that.
+var used []string
+
+func TestMain(m *testing.M) {
+	status := m.Run()
+	for _, dir := range used {
+		os.RemoveAll(dir)
+	}
+	os.Exit(status)
 }
 
 // end stops an instance and gives its disk back.

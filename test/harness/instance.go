@@ -32,6 +32,9 @@ type Config struct {
 	// Place, if it is not nil, prepares the instance's empty folder, a path on
 	// the host, before anything is laid out there.
 	Place func(dir string) error
+
+	// Keep leaves the instance's folder to the test, which removes it.
+	Keep bool
 }
 
 // An Instance is one mail system with its configuration, queue and log.
@@ -80,7 +83,9 @@ func New(t testing.TB, s System, c Config) *Instance {
 		if t.Failed() {
 			t.Logf("log of %s:\n%s", s.Name, indent(tail(i.Log(), 200)))
 		}
-		os.RemoveAll(i.Host(""))
+		if !c.Keep {
+			os.RemoveAll(i.Host(""))
+		}
 	})
 	return i
 }
