@@ -41,9 +41,7 @@ func powerCut(t *testing.T, journal string) {
 		t.Skipf("the power of a file system cannot be cut: %v", err)
 	}
 	i.KillAll()
-	if err := disk.Unmount(); err != nil {
-		t.Fatal(err)
-	}
+	i.Until("nobody uses the file system", func() bool { return disk.Unmount() == nil })
 	if err := disk.Mount(i.Host("")); err != nil {
 		t.Fatal(err)
 	}
