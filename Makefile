@@ -95,11 +95,13 @@ install: build
 .PHONY: install-private
 install-private: build
 	@mkdir -p $(DESTDIR)/postern/sbin $(DESTDIR)/postern/libexec $(DESTDIR)/postern/bin
+	@# Each program is whole, with its mode, when it takes the place of the one that tests are running.
 	@for name in postern postdrop postqueue; do \
-		cp $(BIN)/$$name $(DESTDIR)/postern/sbin/$$name.new && \
-		mv $(DESTDIR)/postern/sbin/$$name.new $(DESTDIR)/postern/sbin/$$name; done
-	@for name in $(DAEMONS); do ln -sf ../sbin/postern $(DESTDIR)/postern/libexec/$$name; done
-	@for name in $(COMMANDS); do ln -sf postern $(DESTDIR)/postern/sbin/$$name; done
-	@for name in mailq newaliases; do ln -sf ../sbin/postern $(DESTDIR)/postern/bin/$$name; done
-	@chown 0:2101 $(DESTDIR)/postern/sbin/postdrop $(DESTDIR)/postern/sbin/postqueue
-	@chmod 2755 $(DESTDIR)/postern/sbin/postdrop $(DESTDIR)/postern/sbin/postqueue
+		file=$(DESTDIR)/postern/sbin/$$name; mode=755; group=0; \
+		case $$name in postdrop|postqueue) mode=2755 group=2101;; esac; \
+		cmp -s $(BIN)/$$name $$file || { cp $(BIN)/$$name $$file.$$$$ && chown 0:$$group $$file.$$$$ && \
+		chmod $$mode $$file.$$$$ && mv $$file.$$$$ $$file; } || exit 1; done
+	@link() { test "$$(readlink $$2)" = $$1 || ln -sf $$1 $$2; }; \
+	for name in $(DAEMONS); do link ../sbin/postern $(DESTDIR)/postern/libexec/$$name; done; \
+	for name in $(COMMANDS); do link postern $(DESTDIR)/postern/sbin/$$name; done; \
+	for name in mailq newaliases; do link ../sbin/postern $(DESTDIR)/postern/bin/$$name; done

@@ -493,6 +493,18 @@ func (i *Instance) WaitSettled() {
 	i.settleLog()
 }
 
+// AwaitDisconnect waits a while for the server to log the ends of sessions, so
+// that the lines of the next one come after them. A session that the server
+// never ends is waited for in vain.
+func (i *Instance) AwaitDisconnect() {
+	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		log := i.Log()
+		if strings.Count(log, "]: connect from ") <= strings.Count(log, "]: disconnect from ") {
+			return
+		}
+	}
+}
+
 // SyncLog waits until the log service has written what programs that have ended
 // sent to it: a mark of our own goes the same way behind them. LogLines leaves
 // it out under the name of the service.

@@ -227,6 +227,7 @@ func (p *player) dialogue(args []string) {
 		p.t.Errorf("%s: dialogue %s: %v\n%s", p.i.System.Name, args[0], err, text)
 	}
 	p.out = append(p.out, txtar.File{Name: args[0], Data: []byte(text)})
+	p.i.AwaitDisconnect()
 }
 
 func (p *player) run(uid uint32, args []string) {
