@@ -158,13 +158,21 @@ func (d *Draft) room() error {
 		d.err = d.error("write", errClosed)
 	}
 	if d.err == nil && d.n == len(d.buf) {
-		return d.Flush()
+		return d.flush()
 	}
 	return d.err
 }
 
-// Flush writes what is buffered to the file. The first error stays.
+// Flush writes what is buffered to the file, which then holds nothing else. The
+// first error stays.
 func (d *Draft) Flush() error {
+	if err := d.flush(); err != nil {
+		return err
+	}
+	return d.cut()
+}
+
+func (d *Draft) flush() error {
 	if d.err != nil || d.n == 0 {
 		return d.err
 	}
@@ -173,7 +181,7 @@ func (d *Draft) Flush() error {
 	}
 	d.base += int64(d.n)
 	d.n = 0
-	return d.cut()
+	return nil
 }
 
 // cut takes away what an earlier message has left behind the end of this one.
@@ -216,7 +224,7 @@ func (d *Draft) WriteAt(b []byte, off int64) (int, error) {
 		return copy(d.buf[off-d.base:d.n], b), nil
 	}
 	if off+int64(len(b)) > d.base {
-		if err := d.Flush(); err != nil {
+		if err := d.flush(); err != nil {
 			return 0, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -79,6 +80,21 @@ func TestRecycle(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(s.Dir(), s.Path(Incoming, second)))
 	if err != nil || string(b) != "short" {
 		t.Errorf("second message: %q, %v", b, err)
+	}
+}
+
+// A message of several buffers takes the place of a longer one, and nothing is
+// left of that.
+func TestRecycleLonger(t *testing.T) {
+	s := spareStore(t)
+	if err := s.Recycle(Incoming, commitOne(t, s, strings.Repeat("old mail", spareSize/8))); err != nil {
+		t.Fatal(err)
+	}
+	want := strings.Repeat("new mail", draftBuffer/8+1)
+	id := commitOne(t, s, want)
+	b, err := os.ReadFile(filepath.Join(s.Dir(), s.Path(Incoming, id)))
+	if err != nil || string(b) != want {
+		t.Errorf("file of %d octets, %v; want the %d of the new message alone", len(b), err, len(want))
 	}
 }
 
