@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"postern/internal/admin/command"
 )
 
 // width is that of a line of text.
@@ -38,7 +40,7 @@ func (p Parameter) print(w io.Writer) {
 	for _, o := range p.Overrides {
 		row("For", fmt.Sprintf("%s: %s  (master.cf, line %d)", o.Service, o.Value, o.Line))
 	}
-	row("Read by", wrap(strings.Join(p.Programs, ", "), "            ", width-12))
+	row("Read by", command.Wrap(strings.Join(p.Programs, ", "), "            ", width-12))
 	if p.Since != "" {
 		row("Since", "Postfix "+p.Since)
 	}
@@ -68,31 +70,10 @@ func printText(w io.Writer, text string) {
 			switch item = strings.TrimSpace(item); {
 			case item == "":
 			case i == 0:
-				fmt.Fprintf(w, "  %s\n", wrap(item, "  ", width-2))
+				fmt.Fprintf(w, "  %s\n", command.Wrap(item, "  ", width-2))
 			default:
-				fmt.Fprintf(w, "  - %s\n", wrap(item, "    ", width-4))
+				fmt.Fprintf(w, "  - %s\n", command.Wrap(item, "    ", width-4))
 			}
 		}
 	}
-}
-
-// wrap breaks text between words into lines of at most limit; all but the
-// first begin with indent.
-func wrap(text, indent string, limit int) string {
-	var b strings.Builder
-	column := 0
-	for i, word := range strings.Fields(text) {
-		switch {
-		case i == 0:
-		case column+1+len(word) > limit:
-			b.WriteString("\n" + indent)
-			column = 0
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String()
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"postern/internal/admin/command"
 )
 
 // Roff writes the page in the language of man(7).
@@ -68,7 +70,7 @@ const width = 78
 // Text writes the page for a terminal.
 func (p *Page) Text(w io.Writer) error {
 	var b strings.Builder
-	fmt.Fprintf(&b, "%s(%s)\n\n    %s - %s\n", p.Name, p.Section, p.Name, wrap(plain(p.Summary), "        ", width-7-len(p.Name)))
+	fmt.Fprintf(&b, "%s(%s)\n\n    %s - %s\n", p.Name, p.Section, p.Name, command.Wrap(plain(p.Summary), "        ", width-7-len(p.Name)))
 	last := Paragraph
 	for _, x := range p.Blocks {
 		if last != Item || x.Kind != Item {
@@ -78,15 +80,15 @@ func (p *Page) Text(w io.Writer) error {
 		case Heading:
 			b.WriteString(x.Text + "\n")
 		case Paragraph:
-			b.WriteString("    " + wrap(plain(x.Text), "    ", width-4) + "\n")
+			b.WriteString("    " + command.Wrap(plain(x.Text), "    ", width-4) + "\n")
 		case Item:
 			if x.Term == "" {
-				b.WriteString("    - " + wrap(plain(x.Text), "      ", width-6) + "\n")
+				b.WriteString("    - " + command.Wrap(plain(x.Text), "      ", width-6) + "\n")
 				break
 			}
 			b.WriteString("    " + x.Term + "\n")
 			if x.Text != "" {
-				b.WriteString("        " + wrap(plain(x.Text), "        ", width-8) + "\n")
+				b.WriteString("        " + command.Wrap(plain(x.Text), "        ", width-8) + "\n")
 			}
 		case Code:
 			b.WriteString("        " + strings.ReplaceAll(x.Text, "\n", "\n        ") + "\n")
@@ -98,24 +100,3 @@ func (p *Page) Text(w io.Writer) error {
 }
 
 func plain(text string) string { return strings.ReplaceAll(text, "`", "") }
-
-// wrap breaks text between words into lines of at most limit; all but the
-// first begin with indent.
-func wrap(text, indent string, limit int) string {
-	var b strings.Builder
-	column := 0
-	for i, word := range strings.Fields(text) {
-		switch {
-		case i == 0:
-		case column+1+len(word) > limit:
-			b.WriteString("\n" + indent)
-			column = 0
-		default:
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len(word)
-	}
-	return b.String()
-}
