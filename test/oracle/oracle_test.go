@@ -68,7 +68,7 @@ func oracle(t *testing.T, file string, archive *txtar.Archive) {
 	}
 	result := play(t, archive, harness.Postfix)
 	for _, f := range result {
-		set(archive, f.Name, f.Data)
+		harness.SetSection(archive, f.Name, f.Data)
 	}
 	if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
 		t.Fatal(err)
@@ -80,13 +80,13 @@ func oracle(t *testing.T, file string, archive *txtar.Archive) {
 func compare(t *testing.T, file string, archive *txtar.Archive, s harness.System) {
 	differs := false
 	for _, f := range play(t, archive, s) {
-		want, ok := section(archive, f.Name+"."+s.Name)
+		want, ok := harness.Section(archive, f.Name+"."+s.Name)
 		if !ok {
-			want, _ = section(archive, f.Name)
+			want, _ = harness.Section(archive, f.Name)
 		}
 		if got := string(f.Data); got != string(want) {
 			t.Errorf("%s: section %s differs\n%s", s.Name, f.Name, diff(string(want), got))
-			set(archive, f.Name+"."+s.Name, f.Data)
+			harness.SetSection(archive, f.Name+"."+s.Name, f.Data)
 			differs = true
 		}
 	}
@@ -95,25 +95,6 @@ func compare(t *testing.T, file string, archive *txtar.Archive, s harness.System
 			t.Fatal(err)
 		}
 	}
-}
-
-func section(a *txtar.Archive, name string) ([]byte, bool) {
-	for _, f := range a.Files {
-		if f.Name == name {
-			return f.Data, true
-		}
-	}
-	return nil, false
-}
-
-func set(a *txtar.Archive, name string, data []byte) {
-	for n := range a.Files {
-		if a.Files[n].Name == name {
-			a.Files[n].Data = data
-			return
-		}
-	}
-	a.Files = append(a.Files, txtar.File{Name: name, Data: data})
 }
 
 // diff shows the lines that differ, "-" wanted, "+" got, by the longest common

@@ -112,7 +112,7 @@ func play(t *testing.T, archive *txtar.Archive, s harness.System) []txtar.File {
 }
 
 func (p *player) section(name string) string {
-	data, ok := section(p.archive, name)
+	data, ok := harness.Section(p.archive, name)
 	if !ok {
 		p.t.Fatalf("no section %q", name)
 	}

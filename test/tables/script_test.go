@@ -170,7 +170,7 @@ func words(line string) []string {
 }
 
 func (p *player) section(name string) string {
-	data, ok := section(p.archive, name)
+	data, ok := harness.Section(p.archive, name)
 	if !ok {
 		p.t.Fatalf("no section %q", name)
 	}

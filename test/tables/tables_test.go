@@ -113,7 +113,7 @@ func rewrite(t *testing.T, file string, archive *txtar.Archive) {
 		t.Skip("the behaviour is newer than the packaged Postfix")
 	}
 	theirs := inRoot(harness.Root(t), harness.Postfix)
-	set(archive, "want", play(t, archive, side{"postfix", theirs, theirs}))
+	harness.SetSection(archive, "want", play(t, archive, side{"postfix", theirs, theirs}))
 	if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
 		t.Fatal(err)
 	}
@@ -123,9 +123,9 @@ func rewrite(t *testing.T, file string, archive *txtar.Archive) {
 // What ours say on purpose in other words is "want.postern": it goes for all
 // sides in which they take part.
 func compare(t *testing.T, file string, archive *txtar.Archive, s side) {
-	want, ok := section(archive, "want.postern")
+	want, ok := harness.Section(archive, "want.postern")
 	if !ok || s.name == "postfix" {
-		want, _ = section(archive, "want")
+		want, _ = harness.Section(archive, "want")
 	}
 	got := play(t, archive, s)
 	mixed := strings.HasSuffix(s.name, "-reads")
@@ -137,30 +137,11 @@ func compare(t *testing.T, file string, archive *txtar.Archive, s side) {
 	}
 	t.Errorf("%s differs\n%s", s.name, diff(string(want), string(got)))
 	if *accept && s.name == "postern" {
-		set(archive, "want.postern", got)
+		harness.SetSection(archive, "want.postern", got)
 		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-}
-
-func section(a *txtar.Archive, name string) ([]byte, bool) {
-	for _, f := range a.Files {
-		if f.Name == name {
-			return f.Data, true
-		}
-	}
-	return nil, false
-}
-
-func set(a *txtar.Archive, name string, data []byte) {
-	for n := range a.Files {
-		if a.Files[n].Name == name {
-			a.Files[n].Data = data
-			return
-		}
-	}
-	a.Files = append(a.Files, txtar.File{Name: name, Data: data})
 }
 
 // diff shows the lines that differ: "-" wanted, "+" got, in pairs, with the
