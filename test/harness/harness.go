@@ -83,7 +83,8 @@ var makeRoot = sync.OnceValues(func() (string, error) {
 	if out, err := exec.Command(filepath.Join(top, "test", "root", "make-root"), cache).CombinedOutput(); err != nil {
 		return "", fmt.Errorf("make-root: %w\n%s", err, out)
 	}
-	return filepath.Join(cache, "root"), nil
+	root := filepath.Join(cache, "root")
+	return root, nameRun(root)
 })
 
 // install builds Postern and puts it into the root, once for a test binary.
@@ -129,9 +130,6 @@ func Root(t testing.TB) string {
 		Skip(t, "the private root is made from Debian's packages: no apt-get here")
 	}
 	root, err := makeRoot()
-	if err == nil {
-		err = nameRun(root)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +137,7 @@ func Root(t testing.TB) string {
 }
 
 // nameRun puts into the root what programs ask of /proc: the name of this run
-// of the machine.
+// of the machine. It is called with the lock.
 func nameRun(root string) error {
 	const file = "/proc/sys/kernel/random/boot_id"
 	run, err := os.ReadFile(file)
@@ -152,7 +150,7 @@ func nameRun(root string) error {
 	if err := os.MkdirAll(filepath.Dir(root+file), 0o755); err != nil {
 		return err
 	}
-	temp := fmt.Sprintf("%s%s.%d", root, file, os.Getpid())
+	temp := root + file + ".new"
 	return errors.Join(os.WriteFile(temp, run, 0o644), os.Rename(temp, root+file))
 }
 
