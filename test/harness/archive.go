@@ -1,6 +1,6 @@
 package harness
 
-import "golang.org/x/tools/txtar"
+import "github.com/rogpeppe/go-internal/txtar"
 
 // Section returns a section of an archive, and whether there is one.
 func Section(a *txtar.Archive, name string) ([]byte, bool) {
