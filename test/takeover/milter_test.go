@@ -43,7 +43,9 @@ func TestEditedByMilters(t *testing.T) {
 		smtp(t, i, fmt.Sprintf("EHLO client.example\nMAIL FROM:<>\nRCPT TO:<alice@example.com>\nDATA\n"+text+".", "two", "two"))
 		smtp(t, i, "EHLO client.example\nMAIL FROM:<a@b.example>\nRCPT TO:<alice@example.com>\nDATA\nS: no body\n.")
 		bob(t, i, fmt.Sprintf(text, "three", "three"), "-f", "a@b.example", "alice@example.com", "bob@example.com")
-		i.Until("all are on hold", func() bool { return i.Count("hold") == 4 })
+		// Postfix's cleanup moves a file to hold before it is whole; pickup removes
+		// its own after that.
+		i.Until("all are on hold", func() bool { return i.Count("hold") == 4 && i.Count("maildrop") == 0 })
 		i.Stop()
 		if n := comparePostcat(t, i); n != 4 {
 			t.Errorf("postcat was asked for %d files, want 4", n)

@@ -43,7 +43,7 @@ func takeover(t *testing.T, from, to harness.System, long string) {
 		send("bob@example.com", fmt.Sprint("deferred ", n), "alice@slow.example")
 	}
 	send("bob@example.com", strings.Repeat(strings.Repeat("x", 1500)+"\n", 50), "alice@big.example", "carol@slow.example")
-	i.Until("four deferred", func() bool { return i.Count("deferred") == 4 })
+	i.Until("four deferred", func() bool { return i.Count("deferred") == 4 && i.Count("maildrop") == 0 })
 	if out, status := i.Run("", "postsuper", "-h", i.Queue("deferred")[0]); status != 0 {
 		t.Fatalf("postsuper: %s", out)
 	}
