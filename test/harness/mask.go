@@ -50,8 +50,8 @@ var (
 	}{
 		{regexp.MustCompile(`(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun), +\d{1,2} [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d [-+]\d{4} \([A-Z]+\)`), "DATE"},
 		{regexp.MustCompile(`(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?: \d{4})?`), "CTIME"},
-		// tls= is new in 3.11.
-		{regexp.MustCompile(`delay=[\d.]+, delays=[\d./]+(?:, tls=[-:a-z]+)?`), "delay=D, delays=D/D/D/D"},
+		// tls= is new in 3.11; what it says of REQUIRETLS is kept.
+		{regexp.MustCompile(`delay=[\d.]+, delays=[\d./]+(?:, tls=[-:!?a-z]+)?(/!?requiretls[:?a-z]*)?`), "delay=D, delays=D/D/D/D$1"},
 		{regexp.MustCompile(`\b\d{14}\.(QID\d+)@`), "TIME.$1@"},
 		{regexp.MustCompile(`(QID\d+)\.\d{9,11}/`), "$1.TIME/"},
 		{regexp.MustCompile(`(?m)^SBIN/(post\w+): `), "$1: "},

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"postern/internal/admin/command"
+	"postern/internal/ipc/delivery"
 )
 
 // optionSpec lists sendmail's options; "-q" alone and "-XV" alone are taken
@@ -35,6 +36,7 @@ type options struct {
 	ret        int    // -R
 	envelopeID string // -V
 	verp       string // -XV: delimiters
+	sendOpts   int    // -O requiretls=yes, -O smtputf8=yes
 	extract    bool   // -t
 	dotEnds    bool   // a line of "." ends the message
 	verify     bool   // -bv
@@ -174,12 +176,26 @@ func (p *parser) bodyType(arg string) error {
 	return nil
 }
 
-// longOption is -O name=value. All are ignored but one: a promise about TLS
-// that would not be kept.
+// longOption is -O name=value. Postfix: names other than requiretls and smtputf8
+// are ignored.
 func (p *parser) longOption(arg string) error {
 	name, value, _ := strings.Cut(arg, "=")
-	if strings.EqualFold(name, "requiretls") && !strings.EqualFold(value, "no") {
-		return fmt.Errorf("-O %s: REQUIRETLS is not supported", arg)
+	option := 0
+	switch {
+	case strings.EqualFold(name, "requiretls"):
+		option = delivery.SendRequireTLS
+	case strings.EqualFold(name, "smtputf8"):
+		option = delivery.SendUTF8Requested
+	default:
+		return nil
+	}
+	switch {
+	case strings.EqualFold(value, "yes"):
+		p.sendOpts |= option
+	case strings.EqualFold(value, "no"):
+		p.sendOpts &^= option
+	default:
+		return fmt.Errorf("-O %s: specify %s=yes or %s=no", arg, name, name)
 	}
 	return nil
 }

@@ -113,6 +113,9 @@ func TestSubmit(t *testing.T) {
 			"Arewrite_context=remote|FN|Sa@c|Aencoding=7bit|V+=|Ru@v.example|Rz@v.example|M|NSubject: x|N|X|E"},
 		{"-bv", "not read", []string{"-bv", "user name@q", "c@d"},
 			env + "Atrace_flags=512|Ruser|Rname@q|Rc@d|M|NFrom: " + login + "|NSubject: probe|LTo:|N\tuser name@q,|N\tc@d|X|E"},
+		{"-O", "", []string{"-O", "RequireTLS=yes", "-Osmtputf8=no", "x"}, "C" + string(record.Sizes{SendOpts: 32}.Append(nil)) + "|" + env + "Rx|M|X|E"},
+		{"-O both", "", []string{"-O", "requiretls=yes", "-O", "smtputf8=YES", "x"}, "C" + string(record.Sizes{SendOpts: 33}.Append(nil)) + "|" + env + "Rx|M|X|E"},
+		{"-O no", "", []string{"-O", "requiretls=no", "x"}, env + "Rx|M|X|E"},
 		{"-v", "", []string{"-v", "x"}, env + "Atrace_flags=1024|Rx|M|X|E"},
 		{"null sender", "x\n", []string{"-f", "", "-oi", "b"}, "Arewrite_context=local|FN|S|Rb|M|Nx|X|E"},
 		{"no newline", "nl", []string{"bob"}, env + "Rbob|M|Lnl|X|E"},
@@ -187,7 +190,7 @@ func TestRefusals(t *testing.T) {
 		{"-bp foo", "display queue mode requires no recipient"},
 		{"-bi foo", "alias initialization mode requires no recipient"},
 		{"-oA x", "-oA requires pathname"},
-		{"-O requiretls=yes x", "REQUIRETLS is not supported"},
+		{"-O requiretls=perhaps x", "-O requiretls=perhaps: specify requiretls=yes or requiretls=no"},
 		{"-f refused x", "not you"},
 	}
 	for _, tt := range tests {

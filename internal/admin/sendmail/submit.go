@@ -125,6 +125,9 @@ func (m *draft) write() error {
 
 func (m *draft) envelope() {
 	o := &m.opt
+	if o.sendOpts != 0 { // Postfix: a size record that has no sizes yet
+		m.w.Put(record.Size, record.Sizes{SendOpts: o.sendOpts}.Append(nil))
+	}
 	if o.envelopeID != "" {
 		m.w.Attr("envelope_id", o.envelopeID)
 	}

@@ -54,6 +54,7 @@ type Common struct {
 	OwnerRequestSpecial            bool
 	AppendAtMyOrigin               bool
 	SMTPUTF8Enable, StrictSMTPUTF8 bool
+	RequireTLSEnable               bool // REQUIRETLS of RFC 8689
 	EnableOriginalRecipient        bool
 	VerpDelimiterFilter            string
 	DefaultVerpDelimiters          string
@@ -166,6 +167,7 @@ func (c *Common) addresses(s *Set) {
 	s.Bool(&c.AppendAtMyOrigin, "append_at_myorigin", true)
 	s.NBool(&c.SMTPUTF8Enable, "smtputf8_enable", "${{$compatibility_level} <level {1} ? {no} : {yes}}")
 	s.Bool(&c.StrictSMTPUTF8, "strict_smtputf8", false)
+	s.Bool(&c.RequireTLSEnable, "requiretls_enable", true)
 	s.Bool(&c.EnableOriginalRecipient, "enable_original_recipient", true)
 	s.Str(&c.VerpDelimiterFilter, "verp_delimiter_filter", "-=+", MinLen(1))
 	s.Str(&c.DefaultVerpDelimiters, "default_verp_delimiters", "+=", MinLen(2), MaxLen(2))

@@ -58,7 +58,7 @@ func (s state) forwardFor() (*forward, error) {
 		}
 	}
 	// Whom a bounce would concern is not known here: cleanup sends it.
-	session, err := s.cleanup.Open(s.ctx, cleanup.FlagBounce|cleanup.MaskInternal|s.utf8())
+	session, err := s.cleanup.Open(s.ctx, cleanup.FlagBounce|cleanup.MaskInternal|s.wishes())
 	if err != nil {
 		return nil, err
 	}
@@ -70,11 +70,16 @@ func (s state) forwardFor() (*forward, error) {
 	return f, s.envelope(f)
 }
 
-func (s state) utf8() cleanup.Flags {
+// wishes are what the sender asked of delivery, which holds for the new message,
+// too.
+func (s state) wishes() (flags cleanup.Flags) {
 	if s.req.SMTPUTF8() {
-		return cleanup.FlagSMTPUTF8
+		flags |= cleanup.FlagSMTPUTF8
 	}
-	return 0
+	if s.req.SendOpts&delivery.SendRequireTLS != 0 {
+		flags |= cleanup.FlagRequireTLS
+	}
+	return flags
 }
 
 // envelope starts the records of a new message.

@@ -196,7 +196,7 @@ C: QUIT`,
 	{
 		name: "TLS required", to: "b@b.example", config: "smtp_tls_security_level = encrypt",
 		script: hello + "C: QUIT",
-		want:   []string{"ID: to=<b@b.example>, " + sent + "tls=encrypt:none, dsn=4.7.4, status=deferred (TLS is required, but was not offered by host 127.0.0.1[127.0.0.1])"},
+		want:   []string{"ID: to=<b@b.example>, " + sent + "tls=!encrypt:none, dsn=4.7.4, status=deferred (TLS is required, but was not offered by host 127.0.0.1[127.0.0.1])"},
 		todo:   "b@b.example",
 	},
 	{

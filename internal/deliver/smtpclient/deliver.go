@@ -30,6 +30,10 @@ type delivering struct {
 	finalServer             bool   // no server follows: its word counts
 	setup                   time.Time
 	suspended               bool
+
+	requireTLS requireTLS // what counts of the sender's REQUIRETLS at this destination
+	unmet      dsn.Result // why the last place was not tried, in that respect
+	status     tlsStatus  // of a place without a session
 }
 
 // A target is a recipient. kept says that a server failed for it in a way that
@@ -65,6 +69,10 @@ func (d *delivering) local(path string) {
 	d.nexthop = "unix:" + path
 	d.finalNexthop, d.finalServer = true, true
 	d.cacheMode(d.nexthop)
+	if !d.requiredTLS(d.client.env.Common.MyHostname) {
+		d.giveUp(dsn.Result{})
+		return
+	}
 	d.visit([]place{{host: d.client.env.Common.MyHostname, path: path}})
 	d.giveUp(dsn.Result{})
 }
@@ -120,6 +128,9 @@ func (d *delivering) destination(text string) bool {
 			"smtp_tls_wrappermode", "smtp_tls_security_level")
 	}
 	d.cacheMode(where.host)
+	if !d.requiredTLS(where.host) {
+		return true
+	}
 	l := lookup{c: d.client, ctx: d.ctx, detectLoop: d.client.proto == SMTP && where.port == 25}
 	list := l.places(where)
 	d.why = l.why
@@ -152,7 +163,7 @@ func (d *delivering) leftOver(fallback bool, first string) {
 	switch {
 	case d.why.Status == "":
 		d.why = dsn.Make("4.3.0", "server unavailable or unable to receive mail")
-	case soft(&d.why):
+	case soft(&d.why), d.why == d.unmet:
 	case fallback:
 		d.req.Log.Warningf("%s configuration problem", c.param("smtp_fallback_relay", "lmtp_fallback_relay"))
 		d.why.Status = "4.3.5"
@@ -208,6 +219,9 @@ func (d *delivering) visit(list []place) {
 		if err != nil {
 			d.why = dsn.Make("4.7.5", err.Error())
 			d.req.Log.Warningf("TLS policy lookup for %s/%s: %v", d.nexthop, p.host, err)
+		} else if r := d.unfit(p, policy); r.Status != "" {
+			d.why, d.unmet = r, r
+			d.req.Log.Infof("%s: %s", d.req.QueueID, r.Reason)
 		} else {
 			last = d.try(p, policy, best, last, &sessions)
 		}
@@ -337,10 +351,13 @@ func (d *delivering) leave(s *session, policy tlsPolicy, polite bool) {
 	s.close()
 }
 
-// poolKey separates sessions that must not be mixed up: by the TLS policy, and
-// by who is logged in.
+// poolKey separates sessions that must not be mixed up: by the TLS policy, by
+// what the sender asks of TLS, and by who is logged in.
 func (d *delivering) poolKey(policy tlsPolicy) string {
 	key := policy.key()
+	if d.requireTLS > requireOff {
+		key += " requiretls " + d.requireTLS.String()
+	}
 	if d.client.config.SASL.Enable && d.client.config.SASL.SenderDependent {
 		key += " " + d.req.Sender
 	}

@@ -41,8 +41,11 @@ func refused(s *session, p *reply) dsn.Result {
 // report returns the reports of deliveries over s.
 func (d *delivering) report(s *session) *agent.Report {
 	c := agent.Conn{Setup: d.setup}
-	if s != nil {
-		c.Use, c.TLS = s.uses, s.relayTLS
+	switch {
+	case s != nil:
+		c.Use, c.TLS = s.uses, d.client.statusText(&s.status)
+	case d.status.level.name != levelNone.String() || d.status.require.name != "":
+		c.TLS = d.client.statusText(&d.status)
 	}
 	return d.rep.Over(c)
 }

@@ -13,7 +13,7 @@ import (
 func (d *delivering) hello(s *session, policy tlsPolicy) bool {
 	defer s.cut(d.ctx)()
 	c := d.client
-	s.level, s.relayTLS = policy.level, c.relayTLS(policy.level, levelNone)
+	s.level, s.status = policy.level, d.undecided(policy)
 	s.within(c.config.HeloTimeout)
 	if c.config.TLS.WrapperMode {
 		if !d.startTLS(s, policy) {
@@ -193,6 +193,10 @@ func (s *session) keyword(word string, args []string, discard map[string]bool) {
 		s.features |= featDSN
 	case "SMTPUTF8":
 		s.features |= featSMTPUTF8
+	case "REQUIRETLS":
+		if s.tls != nil { // RFC 8689 3: it means nothing without
+			s.features |= featRequireTLS
+		}
 	case "STARTTLS":
 		s.features |= featStartTLS
 	case "SIZE":
@@ -259,12 +263,15 @@ func (d *delivering) secure(s *session, policy tlsPolicy) (started, ok bool) {
 			return true, d.startTLS(s, policy)
 		}
 		s.features &^= featStartTLS
-		if policy.required() {
-			return false, d.siteFail(s, remote(s, p, "TLS is required, but host %s refused to start TLS: %s", s.name, p.line()))
+		if d.tlsWanted(policy) {
+			return false, d.noTLS(s, policy, p)
 		}
 	}
-	if policy.required() {
-		return false, d.siteFail(s, dsn.Make("4.7.4", "TLS is required, but was not offered by host "+s.name))
+	if d.tlsWanted(policy) {
+		return false, d.noTLS(s, policy, nil)
+	}
+	if policy.level > levelNone {
+		s.status.level.downgrade(levelNone.String())
 	}
 	return false, true
 }

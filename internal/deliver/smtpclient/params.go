@@ -75,13 +75,14 @@ type Config struct {
 	MIMENestingLimit      int
 	MIMEBoundaryLimit     int
 
-	SASL            SASLConfig
-	TLS             TLSConfig
-	AppendDefaultCA bool
-	TLSRequired     bool   // the header field "TLS-Required: no" counts
-	KnownPorts      string // service names that need no /etc/services
-	SRVLookup       string
-	MinimalBackoff  time.Duration
+	SASL             SASLConfig
+	TLS              TLSConfig
+	AppendDefaultCA  bool
+	RequireTLSPolicy string // smtp_requiretls_policy
+	TLSRequired      bool   // the header field "TLS-Required: no" counts
+	KnownPorts       string // service names that need no /etc/services
+	SRVLookup        string
+	MinimalBackoff   time.Duration
 
 	// What this client cannot do yet; Open refuses a value that asks for it.
 	unknown []unsupported

@@ -37,9 +37,16 @@ func (c *Config) tlsRows() []row {
 		{&t.WrapperMode, "smtp_tls_wrappermode", "lmtp_tls_wrappermode", "no", "=", nil},
 		{&t.ConnectionReuse, "smtp_tls_connection_reuse", "lmtp_tls_connection_reuse", "no", "=", nil},
 		{&t.EnforcePeername, "smtp_tls_enforce_peername", "lmtp_tls_enforce_peername", "yes", "=", nil},
+		{&c.RequireTLSPolicy, "smtp_requiretls_policy", "lmtp_requiretls_policy", requireTLSDefault, requireActions[requireOpportunistic], nil},
 		{&t.LogFeatureStatus, "smtp_log_tls_feature_status", "lmtp_log_tls_feature_status", "yes", "=", nil},
 	}
 }
+
+// requireTLSDefault: mail within the own domain and to numerical addresses, which
+// content filters are given by, goes as well as it can, other mail as the sender
+// asks.
+const requireTLSDefault = "inline:{{${domain_to_ascii{$mydomain}}=opportunistic}, {.${domain_to_ascii{$mydomain}}=opportunistic}," +
+	" {localhost=opportunistic}}, cidr:{{0.0.0.0/0 opportunistic}, {::/0 opportunistic}}, enforce"
 
 // unsupportedRows are parameters whose features do not exist yet. They are
 // declared, so that they can be set to what asks for nothing.

@@ -17,6 +17,7 @@ import (
 	"postern/internal/ipc/delivery"
 	"postern/internal/service"
 	"postern/internal/table"
+	"postern/internal/table/cidr"
 	"postern/internal/table/inline"
 	"postern/internal/table/pattern"
 	"postern/internal/table/static"
@@ -140,7 +141,7 @@ func (s *server) messages() []string {
 	return append([]string(nil), s.mail...)
 }
 
-var types = append([]table.Type{inline.Type(), static.Type()}, pattern.Types()...)
+var types = append([]table.Type{inline.Type(), static.Type(), cidr.Type()}, pattern.Types()...)
 
 // start makes a client in an instance.
 func start(t *testing.T, p Protocol, config string) (*Client, *agenttest.Instance) {
@@ -151,7 +152,8 @@ func start(t *testing.T, p Protocol, config string) (*Client, *agenttest.Instanc
 	return c, in
 }
 
-var numbers = regexp.MustCompile(`delay=[0-9.]+, delays=[0-9./]+`)
+// numbers are the times of a delivery; that there was no TLS goes with them.
+var numbers = regexp.MustCompile(`delay=[0-9.]+, delays=[0-9./]+(?:, tls=none(, dsn))?`)
 
 // lines are the log without the queue id, ports and times.
 func lines(in *agenttest.Instance, req *delivery.Request, ports ...string) []string {
@@ -161,7 +163,7 @@ func lines(in *agenttest.Instance, req *delivery.Request, ports ...string) []str
 		for i, p := range ports {
 			l = strings.ReplaceAll(l, ":"+p, fmt.Sprintf(":PORT%d", i+1))
 		}
-		l = numbers.ReplaceAllString(l, "delay=N")
+		l = numbers.ReplaceAllString(l, "delay=N$1")
 		list = append(list, l)
 	}
 	return list

@@ -26,6 +26,7 @@ const (
 	featStartTLS
 	featAuth
 	featSMTPUTF8
+	featRequireTLS
 	featXforwardName
 	featXforwardAddr
 	featXforwardPort
@@ -62,7 +63,8 @@ type session struct {
 	tls       *starttls.ClientSession
 	level     starttls.Level // of the policy
 	tlsTried  bool           // STARTTLS failed, so that the host may do better without
-	relayTLS  string
+	matched   bool           // the certificate is the one that the policy wants
+	status    tlsStatus
 
 	opened   time.Time
 	uses     int // transactions, with the one under way

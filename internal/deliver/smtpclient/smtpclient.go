@@ -72,6 +72,7 @@ type Client struct {
 	tlsLevel    starttls.Level
 	tls         *starttls.Client
 	tlsMaps     *table.Maps
+	require     []requireRule
 	passwords   *table.Maps
 	generic     *addrmap.Mapper // nil without smtp_generic_maps
 	genericMaps *table.Maps
@@ -118,7 +119,7 @@ func (c *Client) Open(e *service.Env) error {
 	c.buffers = newBuffers()
 	for _, step := range []func() error{
 		func() error { return c.kit.Open(e) },
-		c.refuseUnknown, c.readWords, c.openNetwork, c.openMaps, c.openTLS, c.openSASL,
+		c.refuseUnknown, c.readWords, c.openNetwork, c.openMaps, c.openTLS, c.openRequireTLS, c.openSASL,
 	} {
 		if err := step(); err != nil {
 			return err

@@ -43,7 +43,8 @@ func (p tlsPolicy) plain() tlsPolicy {
 // first attempt is put off, in the hope that the trouble passes.
 func (d *delivering) plainRetry(s *session) bool {
 	waited := d.req.Times.ActiveArrival.Sub(d.req.Times.Arrival)
-	return s.level == levelMay && waited >= d.client.config.MinimalBackoff && !d.client.config.SASL.Enable
+	return s.level == levelMay && d.requireTLS < requireSTARTTLS &&
+		waited >= d.client.config.MinimalBackoff && !d.client.config.SASL.Enable
 }
 
 // startTLS makes the session an encrypted one, if the server shows what the
@@ -67,7 +68,6 @@ func (d *delivering) startTLS(s *session, policy tlsPolicy) bool {
 	s.conn.SetDeadline(time.Time{})
 	s.tls, s.conn = t, t
 	s.r.Reset(t)
-	s.relayTLS = d.client.relayTLS(policy.level, policy.level)
 	if text := t.ProblemText(s.port); text != "" && policy.level > starttls.Encrypt {
 		log.Infof("%s", text)
 	}
@@ -75,8 +75,10 @@ func (d *delivering) startTLS(s *session, policy tlsPolicy) bool {
 		log.Infof("%s", t.LogText(s.port))
 	}
 	if !t.Satisfied(policy.level) {
-		return d.siteFail(s, dsn.Make("4.7.5", "Server certificate not verified"))
+		return d.mismatch(s)
 	}
+	s.matched = policy.level >= starttls.Fingerprint
+	s.status.level.downgrade("")
 	return true
 }
 
@@ -91,27 +93,16 @@ func connectError(err error) string {
 	return "-1"
 }
 
-// relayTLS is what the log shows as tls=: the level wanted, and what it came
-// to when that is less.
-func (c *Client) relayTLS(want, got starttls.Level) string {
-	switch {
-	case !c.config.TLS.LogFeatureStatus || want == levelNone:
-		return ""
-	case want == got:
-		return want.String()
-	}
-	return want.String() + ":" + got.String()
-}
-
 // policy returns what is wanted of a place for the message. One that says
-// "TLS-Required: no" (RFC 8689) goes to whoever takes it.
+// "TLS-Required: no" (RFC 8689) goes to whoever takes it, unless the sender
+// asked for REQUIRETLS.
 func (d *delivering) policy(at place) (tlsPolicy, error) {
 	p, err := d.client.tlsPolicy(d.ctx, d.nexthop, at)
 	least := levelMay
 	if d.client.config.TLS.WrapperMode {
 		least = starttls.Encrypt
 	}
-	if err == nil && p.level > least && d.client.config.TLSRequired && d.req.SendOpts&delivery.SendTLSNotReq != 0 {
+	if err == nil && p.level > least && d.requireTLS == requireOff && d.client.config.TLSRequired && d.req.SendOpts&delivery.SendTLSNotReq != 0 {
 		p.level, p.Level = least, least
 	}
 	return p, err

@@ -102,14 +102,16 @@ func (d *delivering) transfer(s *session) outcome {
 // possible refuses what the server cannot take.
 func (t *transaction) possible() bool {
 	s := t.s
+	if !t.requirementMet() {
+		return false
+	}
 	if s.sizeLimit > 0 && s.sizeLimit < t.req.Size {
 		t.failAll(s, dsn.Make("5.3.4", fmt.Sprintf("message size %d exceeds size limit %d of server %s",
 			t.req.Size, s.sizeLimit, s.name)), false)
 		return false
 	}
 	if t.needsUTF8() && !s.has(featSMTPUTF8) {
-		t.failAll(s, dsn.Make("5.6.7", "SMTPUTF8 is required, but was not offered by host "+s.name), false)
-		return false
+		return t.passOn(s, dsn.Make("5.6.7", "SMTPUTF8 is required, but was not offered by host "+s.name))
 	}
 	return true
 }
@@ -301,6 +303,9 @@ func (t *transaction) mailCommand() string {
 	}
 	if s.has(featSMTPUTF8) && req.SendOpts&delivery.SendUTF8Requested != 0 {
 		b.WriteString(" SMTPUTF8")
+	}
+	if t.requireTLS > requireOff && s.has(featRequireTLS) {
+		b.WriteString(" REQUIRETLS")
 	}
 	if t.client.config.SendDummyAuth && s.has(featAuth) {
 		b.WriteString(" AUTH=<>")

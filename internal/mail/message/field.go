@@ -25,6 +25,7 @@ const (
 	MIMEVersion
 	Received
 	ReplyTo
+	RequireTLS
 	ResentBcc
 	ResentCc
 	ResentDate
@@ -39,6 +40,14 @@ const (
 	TLSRequired
 	To
 )
+
+// RequireTLSField carries REQUIRETLS (RFC 8689) through a content filter, which
+// does not know the extension. Postfix: requiretls_esmtp_header.
+const RequireTLSField = "Require-TLS-ESMTP: yes"
+
+// TLSNotRequiredField says that delivery counts for more than TLS policy
+// (RFC 8689 3).
+const TLSNotRequiredField = "TLS-Required: no"
 
 // Use says what a field holds.
 type Use int
@@ -78,6 +87,7 @@ var names = [...]Name{
 	{MIMEVersion, "MIME-Version", MIMEUse},
 	{Received, "Received", 0},
 	{ReplyTo, "Reply-To", SenderUse},
+	{RequireTLS, "Require-TLS-ESMTP", 0},
 	{ResentBcc, "Resent-Bcc", RecipientUse | ExtractUse | ResentUse},
 	{ResentCc, "Resent-Cc", RecipientUse | ExtractUse | ResentUse},
 	{ResentDate, "Resent-Date", ResentUse},

@@ -80,7 +80,17 @@ func (t *transaction) noteField(name *message.Name, field []byte) {
 		if bytes.EqualFold(message.Value(field), []byte("no")) {
 			t.sendOpts |= optNoTLS
 		}
+	case message.RequireTLS:
+		if t.requireTLSField() && bytes.EqualFold(message.Value(field), []byte("yes")) {
+			t.sendOpts |= optRequireTLS
+		}
 	}
+}
+
+// requireTLSField says whether REQUIRETLS (RFC 8689) is also a header field, so
+// that a content filter hands it on.
+func (t *transaction) requireTLSField() bool {
+	return t.s.common.RequireTLSEnable && t.s.config.RequireTLSHeader
 }
 
 // detectEncoding notes that a part of the message is not 7-bit text.

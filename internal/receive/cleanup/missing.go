@@ -43,6 +43,9 @@ func (t *transaction) HeaderEnd() {
 	if add && !hasBit(t.seenFields, from) {
 		t.putString(record.Norm, prefix+t.fromField())
 	}
+	if t.sendOpts&optRequireTLS != 0 && t.requireTLSField() && !hasBit(t.seenFields, message.RequireTLS) {
+		t.putString(record.Norm, message.RequireTLSField)
+	}
 	const visible = 1<<message.To | 1<<message.ResentTo | 1<<message.Cc | 1<<message.ResentCc
 	if u := t.s.config.UndisclosedRecipients; add && u != "" && t.seenFields&visible == 0 {
 		t.putString(record.Norm, u)

@@ -26,6 +26,7 @@ type Config struct {
 	ReplaceStrayCRLF   bool   // cleanup_replace_stray_cr_lf
 	HopcountLimit      int    // hopcount_limit
 	NonEmptyHeaderEnd  string // non_empty_end_of_header_action
+	RequireTLSHeader   bool   // requiretls_esmtp_header
 	HeaderChecks       string // header_checks
 	MIMEHeaderChecks   string // mime_header_checks
 	NestedHeaderChecks string // nested_header_checks
@@ -84,6 +85,7 @@ func (c *Config) Params(s *param.Set) {
 	s.Bool(&c.ReplaceStrayCRLF, "cleanup_replace_stray_cr_lf", true)
 	s.Int(&c.HopcountLimit, "hopcount_limit", 50, param.Min(1))
 	s.Str(&c.NonEmptyHeaderEnd, "non_empty_end_of_header_action", "fix_quietly", param.MinLen(1))
+	s.Bool(&c.RequireTLSHeader, "requiretls_esmtp_header", true)
 	s.Str(&c.HeaderChecks, "header_checks", "")
 	s.Str(&c.MIMEHeaderChecks, "mime_header_checks", "$header_checks")
 	s.Str(&c.NestedHeaderChecks, "nested_header_checks", "$header_checks")

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/ipc/cleanup"
+	"postern/internal/ipc/delivery"
 	"postern/internal/mail/event"
 	"postern/internal/mail/queue"
 	"postern/internal/mail/record"
@@ -52,7 +53,7 @@ func currentUID() int { return os.Geteuid() }
 // handOver gives the file to cleanup and returns nil when cleanup has it or
 // has rejected it for good.
 func (s *Server) handOver(ctx context.Context, f *queue.File) error {
-	session, err := s.cleanup.Open(ctx, s.flags)
+	session, err := s.cleanup.Open(ctx, s.flags|s.wishes(f))
 	if err != nil {
 		return err
 	}
@@ -70,6 +71,32 @@ func (s *Server) handOver(ctx context.Context, f *queue.File) error {
 		return err
 	}
 	return s.outcome(f.ID(), session.QueueID, status, reason)
+}
+
+// wishes are what the sender asked of delivery: sendmail -O, or the message that
+// postsuper -r has put back, say so in a size record at the beginning.
+func (s *Server) wishes(f *queue.File) (flags cleanup.Flags) {
+	r := record.NewFileReader(f, 0)
+	r.SetLimit(s.common.LineLengthLimit)
+	for {
+		t, data, err := r.Next()
+		if err != nil || t != record.Time && t != record.Size {
+			return flags
+		}
+		if t != record.Size {
+			continue
+		}
+		sizes, err := record.ParseSizes(data)
+		if err != nil {
+			return flags
+		}
+		if sizes.SendOpts&delivery.SendRequireTLS != 0 {
+			flags |= cleanup.FlagRequireTLS
+		}
+		if sizes.SendOpts&delivery.SendUTF8Requested != 0 && s.common.SMTPUTF8Enable {
+			flags |= cleanup.FlagSMTPUTF8
+		}
+	}
 }
 
 // outcome says what cleanup's answer means for the maildrop file. A reason

@@ -177,6 +177,31 @@ func TestRequeued(t *testing.T) {
 	}
 }
 
+// What a sender asks of delivery stands in a size record: of sendmail, or of a
+// message that has been in the queue.
+func TestWishes(t *testing.T) {
+	f := newFixture(t)
+	size := func(opts int) string { return string(record.Size) + string(record.Sizes{SendOpts: opts}.Append(nil)) }
+	for _, tt := range []struct {
+		records []string
+		want    cleanup.Flags
+	}{
+		{nil, 0},
+		{[]string{"T1795508745 811022", size(32)}, cleanup.FlagRequireTLS},
+		{[]string{size(32 | 1 | 16)}, cleanup.FlagRequireTLS | cleanup.FlagSMTPUTF8},
+		{[]string{size(2)}, 0},
+		{[]string{"Arewrite_context=local", size(32)}, 0},
+		{[]string{"Cnonsense"}, 0},
+	} {
+		f.drop(t, append(tt.records, "S", "Rx", "M", "X", "E")...)
+		f.run()
+		first, _, _ := strings.Cut(<-f.fake.messages, "\n")
+		if want := fmt.Sprintf("flags=%d", f.flags|tt.want); first != want {
+			t.Errorf("%q: got %s, want %s", tt.records, first, want)
+		}
+	}
+}
+
 func TestMalformed(t *testing.T) {
 	tests := []struct {
 		name    string

@@ -88,6 +88,7 @@ func (s *session) beginContent() *content {
 	}
 	s.effectRecords(w)
 	w.PutString(record.Mesg, "")
+	s.requireTLSField(w)
 	if s.tx.filter == nil || !s.xf.given { // Postfix: the trace of an upstream filter is enough
 		s.received(w)
 	}

@@ -175,5 +175,8 @@ func (s *session) keywords() []string {
 		add("smtputf8", "SMTPUTF8")
 	}
 	add("chunking", "CHUNKING")
+	if s.requireTLSOffered() {
+		list = append(list, "REQUIRETLS")
+	}
 	return list
 }

@@ -117,6 +117,11 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 			// Postfix: taken without SASL too, and of no consequence.
 		case name == "SMTPUTF8" && !has && s.common.SMTPUTF8Enable && !s.discards["smtputf8"]:
 			tx.smtputf8 = true
+		case name == "REQUIRETLS" && !has && s.requireTLSKnown():
+			if s.tls == nil {
+				return ok(530, "5.7.10", "REQUIRETLS is for TLS sessions: issue a STARTTLS command first")
+			}
+			tx.requireTLS = true
 		case (name == "RET" || name == "ENVID") && has && s.discards["dsn"]:
 			return ok(501, "5.7.1", "DSN support is disabled")
 		case name == "XVERP" && s.verpAllowed():

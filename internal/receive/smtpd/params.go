@@ -62,6 +62,7 @@ type Config struct {
 	CommandFilter, RejectFilter string
 	DNSReplyFilter              string
 	VerpClients                 string
+	RequireTLSHeader            bool // requiretls_esmtp_header
 	UpstreamProxy               string
 
 	ProxyFilter, ProxyOptions, ProxyHello string
@@ -134,6 +135,7 @@ func (c *Config) outside(s *param.Set) {
 	s.Str(&c.DNSReplyFilter, "smtpd_dns_reply_filter", "")
 	s.Str(&c.RejectFilter, "smtpd_reject_filter_maps", "")
 	s.Str(&c.VerpClients, "smtpd_authorized_verp_clients", "$authorized_verp_clients")
+	s.Bool(&c.RequireTLSHeader, "requiretls_esmtp_header", true)
 	s.Str(&c.ProxyFilter, "smtpd_proxy_filter", "")
 	s.Str(&c.ProxyOptions, "smtpd_proxy_options", "")
 	s.Str(&c.ProxyHello, "smtpd_proxy_ehlo", "$myhostname")

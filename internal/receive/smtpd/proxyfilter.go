@@ -53,7 +53,7 @@ func (s *session) startFailure(err error) outcome {
 
 // startFilter tells the filter of the message.
 func (s *session) startFilter() error {
-	f, r := beforequeue.Open(s.ctx, *s.filter, s.forwarded(), s.tx.command)
+	f, r := beforequeue.Open(s.ctx, *s.filter, s.forwarded(), s.filterMail())
 	if f == nil {
 		return &filterRefusal{r}
 	}

@@ -40,6 +40,9 @@ func (s *session) openQueue() error {
 	} else if s.common.SMTPUTF8Enable {
 		flags |= cleanup.FlagAutoUTF8
 	}
+	if s.tx.requireTLS {
+		flags |= cleanup.FlagRequireTLS
+	}
 	q, err := s.newQueueFile(flags)
 	if err != nil {
 		return err

@@ -64,6 +64,7 @@ type transaction struct {
 	encoding   string // 7bit, 8bit; "" when BODY was not given
 	size       int64  // as announced
 	smtputf8   bool
+	requireTLS bool   // REQUIRETLS was given
 	ret        string // HDRS, FULL
 	envelopeID string // decoded
 	verp       string // delimiters; "" without XVERP

@@ -36,6 +36,7 @@ type queue struct {
 	messages []string // records, "T data" a line
 	started  int
 	status   cleanup.Status
+	flags    chan<- cleanup.Flags // those of each message, when somebody listens
 }
 
 func (q *queue) serve(l net.Listener) {
@@ -59,6 +60,9 @@ func (q *queue) talk(c *attr.Conn) {
 		}
 		q.mu.Lock()
 		q.started++
+		if q.flags != nil {
+			q.flags <- start.Flags
+		}
 		id := fmt.Sprintf("QID%d", q.started)
 		q.mu.Unlock()
 		c.Send(&cleanup.Created{QueueID: id})

@@ -45,6 +45,7 @@ type Config struct {
 	MaxLifetime    time.Duration
 	DelayWarn      time.Duration // delay_warning_time
 	AutodetectUTF8 string        // smtputf8_autodetect_classes
+	RedactTLS      bool          // requiretls_redact_dsn
 }
 
 // Params names the main.cf parameters that the service reads.
@@ -61,6 +62,7 @@ func (c *Config) Params(s *param.Set) {
 	s.Str(&c.HeaderFrom, "header_from_format", "standard", param.MinLen(1))
 	s.Time(&c.MaxLifetime, "maximal_queue_lifetime", "5d", param.Min(0), param.Max(8640000))
 	s.Time(&c.DelayWarn, "delay_warning_time", "0h", param.Min(0))
+	s.Bool(&c.RedactTLS, "requiretls_redact_dsn", true)
 	s.Str(&c.AutodetectUTF8, "smtputf8_autodetect_classes", "sendmail, verify", param.MinLen(1))
 }
 

@@ -250,6 +250,39 @@ body
 	}
 }
 
+// A notice about a message with REQUIRETLS (RFC 8689 5) has its header only and
+// travels without, unless requiretls_redact_dsn = no; "TLS-Required: no" is
+// handed on.
+func TestTLSWishes(t *testing.T) {
+	const require, notRequired = delivery.SendRequireTLS, delivery.SendTLSNotReq
+	for _, tt := range []struct {
+		config             string
+		opts               int
+		body, field, asked bool
+	}{
+		{"", 0, true, false, false},
+		{"", require, false, false, false},
+		{"", notRequired, true, true, false},
+		{"", require | notRequired, false, false, false},
+		{"requiretls_redact_dsn = no\n", require, true, false, true},
+		{"requiretls_redact_dsn = no\n", notRequired, true, true, false},
+	} {
+		b := newBench(t, "bounce", tt.config)
+		id := b.message("s@example.com", "Subject: hello", "", "secret")
+		b.append(id, ipc.Recipient{Address: "a@x.example"}, unknown)
+		must(t, b.ask(ipc.OpFlush, 0, ipc.Message{QueueID: id, Sender: "s@example.com", SendOpts: tt.opts}))
+		got := b.notices[0]
+		header, _, _ := strings.Cut(got.text, "\n\n")
+		if body, field, asked := strings.Contains(got.text, "\nsecret\n"), strings.Contains(header, "\nTLS-Required: no"),
+			got.flags&cleanup.FlagRequireTLS != 0; body != tt.body || field != tt.field || asked != tt.asked {
+			t.Errorf("%q, options %d: body %v, field %v, REQUIRETLS %v", tt.config, tt.opts, body, field, asked)
+		}
+		if tt.opts&require != 0 && !strings.Contains(got.text, "Subject: hello") {
+			t.Errorf("options %d: no header of the message in\n%s", tt.opts, got.text)
+		}
+	}
+}
+
 func TestLogStaysUntilTheReportIsQueued(t *testing.T) {
 	b := newBench(t, "bounce", "")
 	id := b.message("s@example.com", "Subject: hello", "")

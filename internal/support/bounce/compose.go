@@ -9,6 +9,7 @@ import (
 	"postern/internal/ipc/delivery"
 	"postern/internal/mail/address"
 	"postern/internal/mail/envelope"
+	"postern/internal/mail/message"
 	"postern/internal/mail/record"
 	"postern/internal/mail/statuslog"
 )
@@ -28,6 +29,8 @@ type composer struct {
 	records  []statuslog.Record
 	boundary string
 	utf8     bool   // the report needs SMTPUTF8 (RFC 6533)
+	noTLS    bool   // the message says that TLS is not required, and so does the report
+	redact   bool   // the content must not be disclosed (RFC 8689 5)
 	encoding string // of the message that is reported on, or 8bit for the text's sake; "" when not known
 }
 
@@ -37,6 +40,10 @@ func (s *Server) post(ctx context.Context, sub *subject, a audience, records []s
 	flags := s.flags
 	if utf8 {
 		flags |= cleanup.FlagSMTPUTF8
+	}
+	requireTLS := sub.SendOpts&delivery.SendRequireTLS != 0
+	if requireTLS && !s.cfg.RedactTLS {
+		flags |= cleanup.FlagRequireTLS
 	}
 	session, err := s.cleanup.Open(ctx, flags)
 	if err != nil {
@@ -50,7 +57,8 @@ func (s *Server) post(ctx context.Context, sub *subject, a audience, records []s
 	c := &composer{
 		s: s, sub: sub, a: a, w: session.W, records: records, utf8: utf8,
 		boundary: fmt.Sprintf("%s.%d/%s", sub.QueueID, s.now().Unix(), s.env.Common.MyHostname),
-		encoding: sub.Encoding,
+		encoding: sub.Encoding, noTLS: sub.SendOpts&delivery.SendTLSNotReq != 0 && !requireTLS,
+		redact: requireTLS && s.cfg.RedactTLS,
 	}
 	if !strings.EqualFold(sub.template.Charset, "us-ascii") {
 		c.encoding = "8bit"
@@ -134,6 +142,9 @@ func (c *composer) header() {
 		c.thread()
 	}
 	c.linef("Auto-Submitted: %s", auto)
+	if c.noTLS {
+		c.line(message.TLSNotRequiredField)
+	}
 	c.line("MIME-Version: 1.0")
 	c.line("Content-Type: multipart/report; report-type=delivery-status;")
 	c.linef("\tboundary=\"%s\"", c.boundary)
@@ -271,7 +282,7 @@ func (c *composer) original() error {
 	if f == nil {
 		return nil
 	}
-	headers := c.a.headers || f.env.Sizes.Content > int64(c.s.cfg.SizeLimit)
+	headers := c.a.headers || c.redact || f.env.Sizes.Content > int64(c.s.cfg.SizeLimit)
 	what := ""
 	if k := c.sub.template.kind; k == failure || k == delay {
 		what = "Undelivered "

@@ -185,6 +185,9 @@ func (s *scan) take(t record.Type, data []byte, r *record.FileReader) error {
 			s.log.Warningf("%s: malformed size record: %.100s -- using file size instead", s.m.ID, data)
 			return nil
 		}
+		if sizes.ContentOffset == 0 {
+			return nil // of a submission: it tells what the sender asks for only
+		}
 		s.sizes = &sizes
 		s.m.Size = sizes.Content
 	case record.Time:
