@@ -160,7 +160,9 @@ func TestMessagesSurvive(t *testing.T) {
 		}
 		bob(t, i, "Subject: verp\nFrom: list@example.com\n\ntext\n", "-XV", "-f", "list@example.com", "u1@slow.example", "u2@slow.example")
 		bob(t, i, "Subject: command line\n\ntext\n", "-N", "success,delay", "-R", "hdrs", "alice@slow.example")
-		i.Until("all are deferred", func() bool { return i.Count("deferred") == len(letters)+2 && i.Count("active")+i.Count("maildrop") == 0 })
+		i.Until("all are deferred", func() bool {
+			return i.Count("deferred") == len(letters)+2 && i.Count("active")+i.Count("maildrop") == 0
+		})
 		if out, status := i.Run("", "postsuper", "-h", named(t, i, "deferred", "held")); status != 0 {
 			t.Fatal(out)
 		}
