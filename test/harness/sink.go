@@ -20,13 +20,15 @@ import (
 // "DROP" closes the connection. What has no line gets a plain success.
 //
 // "CERT FILE" makes the sink offer STARTTLS with the key and the certificates of
-// a PEM file; with "WRAPPER yes" TLS comes first. STARTTLS ends the connection
-// where there is no certificate.
+// a PEM file; with "WRAPPER yes" TLS comes first, with "REQUIRETLS yes" that
+// extension is announced within TLS. STARTTLS ends the connection where there is
+// no certificate.
 type Sink struct {
 	Port    int
 	rules   []sinkRule
 	tls     *tls.Config // nil: no TLS
 	wrapper bool
+	require bool // REQUIRETLS is announced within TLS
 
 	mu  sync.Mutex
 	got []string
@@ -88,6 +90,8 @@ func (s *Sink) read(script string) error {
 			s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, CurvePreferences: []tls.CurveID{tls.X25519}, SessionTicketsDisabled: true}
 		case what == "WRAPPER":
 			s.wrapper = reply == "yes"
+		case what == "REQUIRETLS":
+			s.require = reply == "yes"
 		default:
 			verb, contains, _ := strings.Cut(what, ":")
 			s.rules = append(s.rules, sinkRule{strings.ToUpper(verb), contains, reply})
@@ -159,6 +163,9 @@ func (s *Sink) serve(c net.Conn) {
 			otherwise = "250-sink.example | 250-PIPELINING | 250-8BITMIME | 250-SIZE | 250-ENHANCEDSTATUSCODES | 250 DSN"
 			if s.tls != nil && !secured {
 				otherwise = strings.Replace(otherwise, "250 DSN", "250-STARTTLS | 250 DSN", 1)
+			}
+			if s.require && secured {
+				otherwise = strings.Replace(otherwise, "250 DSN", "250-REQUIRETLS | 250 DSN", 1)
 			}
 		case "STARTTLS":
 			otherwise = "220 2.0.0 Ready to start TLS"

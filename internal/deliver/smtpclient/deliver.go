@@ -34,6 +34,7 @@ type delivering struct {
 	requireTLS requireTLS // what counts of the sender's REQUIRETLS at this destination
 	unmet      dsn.Result // why the last place was not tried, in that respect
 	status     tlsStatus  // of a place without a session
+	waits      bool       // a place failed for the time being: it may do later
 }
 
 // A target is a recipient. kept says that a server failed for it in a way that
@@ -163,7 +164,9 @@ func (d *delivering) leftOver(fallback bool, first string) {
 	switch {
 	case d.why.Status == "":
 		d.why = dsn.Make("4.3.0", "server unavailable or unable to receive mail")
-	case soft(&d.why), d.why == d.unmet:
+	case soft(&d.why):
+	case d.why == d.unmet:
+		d.why = d.orLater(d.why)
 	case fallback:
 		d.req.Log.Warningf("%s configuration problem", c.param("smtp_fallback_relay", "lmtp_fallback_relay"))
 		d.why.Status = "4.3.5"
@@ -217,7 +220,7 @@ func (d *delivering) visit(list []place) {
 		p := list[i]
 		policy, err := d.policy(p)
 		if err != nil {
-			d.why = dsn.Make("4.7.5", err.Error())
+			d.why, d.waits = dsn.Make("4.7.5", err.Error()), true
 			d.req.Log.Warningf("TLS policy lookup for %s/%s: %v", d.nexthop, p.host, err)
 		} else if r := d.unfit(p, policy); r.Status != "" {
 			d.why, d.unmet = r, r
@@ -274,7 +277,7 @@ func (d *delivering) session(p place, policy tlsPolicy, best uint32) *session {
 	}
 	s, why := d.client.connect(d.ctx, p)
 	if s == nil {
-		d.why = why
+		d.why, d.waits = why, d.waits || soft(&why)
 		d.req.Log.Infof("%s", why.Reason)
 		return nil
 	}

@@ -72,6 +72,7 @@ func (d *delivering) failAll(s *session, r dsn.Result, throttle bool) {
 	}
 	d.why = r
 	if d.tryLater(&r) {
+		d.waits = true
 		d.req.Log.Infof("%s: %s", d.req.QueueID, r.Reason)
 		for _, t := range d.rcpts {
 			t.kept = t.kept || !t.Settled
@@ -101,6 +102,7 @@ func hardFinal(d *delivering, r *dsn.Result) bool { return hard(r) && !d.client.
 func (d *delivering) failOne(s *session, t *target, r dsn.Result) {
 	d.why = r
 	if d.tryLater(&r) {
+		d.waits = true
 		d.req.Log.Infof("%s: %s", d.req.QueueID, r.Reason)
 		t.kept = true
 		return

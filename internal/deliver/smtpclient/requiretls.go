@@ -192,7 +192,7 @@ func (d *delivering) mismatch(s *session) bool {
 func (d *delivering) passOn(s *session, r dsn.Result) bool {
 	s.noReuse = true
 	if d.finalServer {
-		d.failAll(s, r, false)
+		d.failAll(s, d.orLater(r), false)
 		return false
 	}
 	d.why = r
@@ -201,6 +201,15 @@ func (d *delivering) passOn(s *session, r dsn.Result) bool {
 		t.kept = t.kept || !t.Settled
 	}
 	return false
+}
+
+// orLater makes the failure temporary when another place may do as soon as it can
+// be reached.
+func (d *delivering) orLater(r dsn.Result) dsn.Result {
+	if d.waits {
+		r.Status = r.Status.WithClass('4')
+	}
+	return r
 }
 
 // requirementMet says whether the session has what the sender asks for. It is

@@ -126,6 +126,27 @@ func TestRequireTLSPlaces(t *testing.T) {
 		"ID: to=<b@b.example>, relay=127.0.0.1[127.0.0.1]:PORT2, delay=N, tls=may/requiretls:nocertmatch, dsn=2.0.0, status=sent (250 2.0.0 Ok)")
 }
 
+// TestRequireTLSLater defers when the place that may do is down and the other one
+// does not do.
+func TestRequireTLSLater(t *testing.T) {
+	down := serve(t)
+	down.l.Close()
+	plain := serve(t, offers()+"C: QUIT")
+	for _, last := range []struct{ level, host, want string }{
+		{"may", plain.port, "dsn=4.7.30, status=deferred (REQUIRETLS Failure: the sender requires TLS, but TLS was not offered"},
+		{"none", "1", "dsn=5.7.10, status=bounced (REQUIRETLS Failure: the sender requires TLS, but TLS is turned off"},
+	} {
+		c, in := start(t, SMTP, "smtp_tls_security_level = "+last.level+"\nsmtp_requiretls_policy = opportunistic+starttls\nsmtp_fallback_relay = [127.0.0.1]:"+last.host)
+		req := in.Message(t, "a@a.example", message1, "b@b.example")
+		req.Nexthop, req.SendOpts = "[127.0.0.1]:"+down.port, delivery.SendRequireTLS
+		c.kit.Do(t.Context(), req, c.Deliver)
+		got := lines(in, req)
+		if got := got[len(got)-1]; !strings.Contains(got, last.want) {
+			t.Errorf("%s: got %q, want %s", last.level, got, last.want)
+		}
+	}
+}
+
 // TestRequireTLSRelays has relays that cannot do it: the mail goes back and does
 // not wait as for a mistake of the configuration.
 func TestRequireTLSRelays(t *testing.T) {
