@@ -142,6 +142,9 @@ func (p *ServerParams) refuse(log Logger) error {
 			log.Warningf("%s has no effect: finite-field Diffie-Hellman is not used", u[0])
 		}
 	}
+	if !p.unused.alwaysIDs {
+		log.Warningf("smtpd_tls_always_issue_session_ids = no has no effect: sessions are resumed by tickets only")
+	}
 	return nil
 }
 
