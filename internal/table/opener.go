@@ -28,9 +28,12 @@ const (
 	ValueIsFile   // values are files, stored as base64 (postmap -F)
 	DupIgnore     // postmap -i, -w: a key that exists keeps its value
 	DupReplace    // postmap -r: a key that exists gets the new value
-	KeyNUL        // postmap -N: keys and values are stored with a trailing NUL
-	KeyNoNUL      // postmap -n: without
+	KeyNUL        // postmap -N: keys and values have a trailing NUL in the file; only such are found
+	KeyNoNUL      // postmap -n: they have none
 )
+
+// NULs says whether a key may be in a file with a trailing NUL, and without.
+func (f Flags) NULs() (with, without bool) { return f&KeyNoNUL == 0, f&KeyNUL == 0 }
 
 // Secure is what decides about privileges: local aliases, virtual user ids and
 // mailboxes (Postfix: DICT_FLAG_PARANOID).

@@ -32,7 +32,7 @@ func kind(name string, write format) table.Type {
 		Name: name,
 		Fold: true,
 		Open: func(path string, o *table.Opener) (table.Table, error) {
-			t, err := table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) { return load(f, name) })
+			t, err := table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) { return load(f, name, o.Flags) })
 			var pe *os.PathError
 			if errors.As(err, &pe) {
 				err = fmt.Errorf("open database %s: %w", pe.Path, errno.LibC(pe.Err))
@@ -73,7 +73,7 @@ func loadAll(f *os.File, e *table.Entries) error {
 
 // load opens the database in f for lookups. A file of the other kind is
 // opened as what it is, as long as it is Berkeley DB.
-func load(f *os.File, want string) (table.Table, error) {
+func load(f *os.File, want string, flags table.Flags) (table.Table, error) {
 	d, err := newDatabase(f)
 	if err != nil {
 		return nil, fmt.Errorf("open database %s: %w", f.Name(), err)
@@ -81,13 +81,15 @@ func load(f *os.File, want string) (table.Table, error) {
 	if got := d.kindName(); got != want {
 		return nil, fmt.Errorf("open database %s: the file is of type %s, not %s", f.Name(), got, want)
 	}
+	d.nul, d.plain = flags.NULs()
 	return d, nil
 }
 
 // A database answers lookups in one file.
 type database struct {
-	file *pagefile.File
-	meta meta
+	file       *pagefile.File
+	meta       meta
+	nul, plain bool // keys with and without a trailing NUL are looked for
 }
 
 func newDatabase(f *os.File) (*database, error) {
@@ -108,12 +110,17 @@ func (d *database) kindName() string {
 }
 
 // Lookup returns the value of key, which may be stored with or without a
-// trailing NUL.
+// trailing NUL where the flags of the table do not say how.
 func (d *database) Lookup(_ context.Context, key string) (value string, found bool, err error) {
 	err = d.file.Use(func() error {
 		k := append(append(make([]byte, 0, 256), key...), 0)
-		v, ok, err := d.get(k)
-		if err == nil && !ok {
+		var v []byte
+		var ok bool
+		var err error
+		if d.nul {
+			v, ok, err = d.get(k)
+		}
+		if err == nil && !ok && d.plain {
 			v, ok, err = d.get(k[:len(key)])
 		}
 		if err != nil {
@@ -162,5 +169,5 @@ func corrupt(page uint32, what string) error {
 
 // OpenHash opens a hash file whose name has no ".db": another program's.
 func OpenHash(path string, o *table.Opener) (table.Table, error) {
-	return table.OpenFile(path, o, func(f *os.File) (table.Table, error) { return load(f, "hash") })
+	return table.OpenFile(path, o, func(f *os.File) (table.Table, error) { return load(f, "hash", o.Flags) })
 }

@@ -47,7 +47,14 @@ func Type() table.Type {
 }
 
 func open(path string, o *table.Opener) (table.Table, error) {
-	t, err := table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) { return load(f) })
+	t, err := table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) {
+		d, err := load(f)
+		if err != nil {
+			return nil, err
+		}
+		d.nul, d.plain = o.Flags.NULs()
+		return d, nil
+	})
 	var pe *os.PathError
 	if errors.As(err, &pe) {
 		err = fmt.Errorf("open database %s: %w", pe.Path, errno.LibC(pe.Err))
@@ -56,8 +63,9 @@ func open(path string, o *table.Opener) (table.Table, error) {
 }
 
 type database struct {
-	file *pagefile.File
-	head [headerSize]byte
+	file       *pagefile.File
+	head       [headerSize]byte
+	nul, plain bool // keys with and without a trailing NUL are looked for
 }
 
 func load(f *os.File) (*database, error) {
@@ -81,12 +89,17 @@ func hashOf(key string) uint32 {
 func next(h uint32, c byte) uint32 { return h<<5 + h ^ uint32(c) }
 
 // Lookup returns the value of key, which may be stored with or without a
-// trailing NUL.
+// trailing NUL where the flags of the table do not say how.
 func (d *database) Lookup(_ context.Context, key string) (value string, found bool, err error) {
 	err = d.file.Use(func() error {
 		h := hashOf(key)
-		v, ok, err := d.get(key, h, false)
-		if err == nil && !ok {
+		var v []byte
+		var ok bool
+		var err error
+		if d.plain {
+			v, ok, err = d.get(key, h, false)
+		}
+		if err == nil && !ok && d.nul {
 			v, ok, err = d.get(key, next(h, 0), true)
 		}
 		if err != nil {

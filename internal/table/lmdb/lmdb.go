@@ -28,7 +28,14 @@ func Type() table.Type {
 }
 
 func open(path string, o *table.Opener) (table.Table, error) {
-	t, err := table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) { return load(f) })
+	t, err := table.OpenFile(path+suffix, o, func(f *os.File) (table.Table, error) {
+		d, err := load(f)
+		if err != nil {
+			return nil, err
+		}
+		d.nul, d.plain = o.Flags.NULs()
+		return d, nil
+	})
 	var pe *os.PathError
 	if errors.As(err, &pe) {
 		err = fmt.Errorf("open database %s: %w", pe.Path, errno.LibC(pe.Err))
@@ -72,8 +79,9 @@ var errCorrupt = errors.New("the database is corrupt")
 
 // A database answers lookups in one file.
 type database struct {
-	file     *pagefile.File
-	pageSize int64
+	file       *pagefile.File
+	pageSize   int64
+	nul, plain bool // keys with and without a trailing NUL are looked for
 }
 
 // A meta is what page 0 or 1 says.
@@ -133,7 +141,7 @@ func (d *database) readMeta() (newest meta, err error) {
 }
 
 // Lookup returns the value of key, which may be stored with or without a
-// trailing NUL.
+// trailing NUL where the flags of the table do not say how.
 func (d *database) Lookup(_ context.Context, key string) (value string, found bool, err error) {
 	err = d.file.Use(func() error {
 		m, err := d.readMeta()
@@ -141,8 +149,12 @@ func (d *database) Lookup(_ context.Context, key string) (value string, found bo
 			return err
 		}
 		k := append(append(make([]byte, 0, 256), key...), 0)
-		v, ok, err := d.get(m.root, k)
-		if err == nil && !ok {
+		var v []byte
+		var ok bool
+		if d.nul {
+			v, ok, err = d.get(m.root, k)
+		}
+		if err == nil && !ok && d.plain {
 			v, ok, err = d.get(m.root, k[:len(key)])
 		}
 		if err != nil {
