@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -23,22 +24,26 @@ func TestSimulate(t *testing.T) {
 queue_directory = `+queue+`
 myhostname = mail.example.com
 mydestination = example.com
+myorigin = example.com
+sender_bcc_maps = static:watch@far.example
 mynetworks = 127.0.0.0/8
 inet_interfaces = 127.0.0.1
-local_recipient_maps = inline:{alice=1,bob=1}
-alias_maps =
+local_recipient_maps = inline:{alice=1,bob=1,old=1}
+alias_maps = inline:{{alice=alice, root, "|/bin/prog arg"}, {root=carol@far.example, :include:/list}, {bob=/dev/null}}
 virtual_alias_domains = virt.example
 virtual_alias_maps = inline:{{info@virt.example=alice@example.com, bob@else.example}}
 relayhost = [smart.example]
 smtpd_client_restrictions = check_client_access cidr:{{192.0.2.0/24 REJECT bad net}}
 smtpd_sender_restrictions = check_sender_access inline:{{c.example=HOLD wait}}
 recipient_canonical_maps = inline:{{old@example.com=alice@example.com}}
+content_filter = scan:[127.0.0.1]:10025
+always_bcc = archive@far.example
 smtpd_peername_lookup = no
 smtpd_milters = inet:127.0.0.1:1
 `), 0o644)
 	os.WriteFile(filepath.Join(dir, "master.cf"), []byte("smtp inet n - n - - smtpd\n"+
 		"submission inet n - n - - smtpd -o smtpd_client_restrictions=permit_sasl_authenticated,reject\n"+
-		"cleanup unix n - n - 0 cleanup\nrewrite unix - - n - - trivial-rewrite\nproxymap unix - - n - - proxymap\n"), 0o644)
+		"cleanup unix n - n - 0 cleanup\nrewrite unix - - n - - trivial-rewrite\nproxymap unix - - n - - proxymap\nlocal unix - n n - - local\n"), 0o644)
 	ask := func(args ...string) (int, simulate.Result) {
 		t.Helper()
 		var out, errs bytes.Buffer
@@ -51,11 +56,45 @@ smtpd_milters = inet:127.0.0.1:1
 	}
 	status, r := ask("--client", "203.0.113.5", "--from", "a@b.example", "--to", "info@virt.example", "--to", "old@example.com", "--to", "x@y.example")
 	want := []simulate.Recipient{
-		{Address: "alice@example.com", Original: "info@virt.example", Class: "local", Transport: "local", Nexthop: "mail.example.com"},
+		{Address: "alice@example.com", Original: "info@virt.example", Class: "local", Transport: "local", Nexthop: "mail.example.com", Aliases: []simulate.Recipient{
+			{Address: "alice@example.com", Class: "local", Transport: "local", Nexthop: "mail.example.com"},
+			{Address: "root@example.com", Class: "local", Transport: "local", Nexthop: "mail.example.com", Aliases: []simulate.Recipient{
+				{Address: "carol@far.example", Class: "default", Transport: "smtp", Nexthop: "[smart.example]"},
+				{Address: ":include:/list", Class: "included list"}}},
+			{Address: "|/bin/prog arg", Class: "command"}}},
 		{Address: "bob@else.example", Original: "info@virt.example", Class: "default", Transport: "smtp", Nexthop: "[smart.example]"},
 	}
-	if status != 0 || r.Message == nil || r.Message.Queue != "incoming" || len(r.Message.Recipients) < 2 || r.Message.Recipients[0] != want[0] || r.Message.Recipients[1] != want[1] {
+	if status != 0 || r.Message == nil || r.Message.Queue != "incoming" || len(r.Message.Recipients) < 3 || !reflect.DeepEqual(r.Message.Recipients[1:3], want) {
 		t.Errorf("status %d, message %+v", status, r.Message)
+	}
+	rewriting := []simulate.Rewriting{
+		{By: "sender_bcc_maps", From: "a@b.example", To: []string{"watch@far.example"}},
+		{By: "virtual_alias_maps", From: "info@virt.example", To: []string{"alice@example.com", "bob@else.example"}},
+		{By: "recipient_canonical_maps", From: "old@example.com", To: []string{"alice@example.com"}},
+		{By: "always_bcc", To: []string{"archive@far.example"}},
+	}
+	if r.Message != nil && !reflect.DeepEqual(r.Message.Rewriting, rewriting) {
+		t.Errorf("rewriting: got %+v, want %+v", r.Message.Rewriting, rewriting)
+	}
+	if hop := r.Message.FilterHop; hop == nil || *hop != (simulate.Hop{Transport: "scan", Nexthop: "[127.0.0.1]:10025"}) {
+		t.Errorf("filter %+v", hop)
+	}
+	if want := []simulate.Milter{{Name: "inet:127.0.0.1:1", DefaultAction: "shutdown"}}; !reflect.DeepEqual(r.Milters, want) {
+		t.Errorf("milters: got %+v, want %+v", r.Milters, want)
+	}
+	var out, errs bytes.Buffer
+	run([]string{"postern", "simulate", "--config", dir, "--client", "203.0.113.5", "--from", "a@b.example", "--to", "info@virt.example"}, nil, &out, &errs)
+	for _, text := range []string{
+		"\nmilter inet:127.0.0.1:1: not asked (without it: shutdown)\nWith --ask, ",
+		"\n  recipient <info@virt.example> -> <alice@example.com>, <bob@else.example> by virtual_alias_maps\n",
+		"\n  recipient <watch@far.example> added by sender_bcc_maps for <a@b.example>\n", "\n  recipient <archive@far.example> added by always_bcc\n",
+		"\nIt would first go to the content filter: transport scan, next hop [127.0.0.1]:10025. After that:\n",
+		"\n  <alice@example.com>, for <info@virt.example>: class local, transport local, next hop mail.example.com, an alias for\n    <alice@example.com>: ",
+		"\n      <carol@far.example>: class default, transport smtp, next hop [smart.example]\n      included list :include:/list\n    command |/bin/prog arg\n",
+	} {
+		if !strings.Contains(out.String(), text) {
+			t.Errorf("no %q in\n%s%s", text, out.String(), errs.String())
+		}
 	}
 	refused := r.Session[len(r.Session)-2]
 	last := refused.Trail[len(refused.Trail)-1]

@@ -20,6 +20,7 @@ import (
 	"postern/internal/config/pending"
 	"postern/internal/deliver/smtpclient"
 	"postern/internal/master"
+	"postern/internal/receive/cleanup"
 	"postern/internal/receive/smtpd"
 	"postern/internal/receive/smtpd/restrict"
 	"postern/internal/service"
@@ -130,14 +131,24 @@ func allParameters() []manual.Entry {
 
 // simulateSession is the command "postern simulate".
 func simulateSession(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	return simulate.Main(args, stdin, stdout, stderr, simulate.Knowledge{Programs: daemons(), Tables: tables(), Rehearse: rehearse})
+	return simulate.Main(args, stdin, stdout, stderr, simulate.Knowledge{
+		Programs: daemons(), Tables: tables(), Rehearse: rehearse, Watch: watchRewriting})
 }
 
 // rehearse plays a session with the SMTP server.
-func rehearse(ctx context.Context, server service.Service, q simulate.Query) []simulate.Exchange {
-	var list []simulate.Exchange
-	for _, e := range server.(*smtpd.Server).Rehearse(ctx, smtpd.Rehearsal(q)) {
-		list = append(list, simulate.Exchange(e))
+func rehearse(ctx context.Context, server service.Service, q simulate.Query) simulate.Rehearsed {
+	played := server.(*smtpd.Server).Rehearse(ctx, smtpd.Rehearsal(q))
+	r := simulate.Rehearsed{ProxyFilter: played.ProxyFilter}
+	for _, e := range played.Exchanges {
+		r.Session = append(r.Session, simulate.Exchange(e))
 	}
-	return list
+	for _, m := range played.Milters {
+		r.Milters = append(r.Milters, simulate.Milter(m))
+	}
+	return r
+}
+
+// watchRewriting has the cleanup service tell how it rewrites addresses.
+func watchRewriting(server service.Service, each func(simulate.Rewriting)) {
+	server.(*cleanup.Server).Observe(func(r cleanup.Rewriting) { each(simulate.Rewriting(r)) })
 }

@@ -9,6 +9,9 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
+	"time"
 
 	"postern/internal/config/maincf"
 	"postern/internal/config/mastercf"
@@ -31,15 +34,25 @@ type house struct {
 	main     *maincf.Config
 	common   param.Common
 
+	aliasMaps, filterNexthop string
+	settings                 func(name string) (string, bool) // of tables in databases
+
 	smtpd, cleanup, rewrite *service.Guest
 	router                  *rewrite.Client
-	ctx                     context.Context
-	stop                    context.CancelFunc
-	listeners               []net.Listener
+	real                    *endpoint.Endpoint // of the verify service of the system, for what it knows
+
+	mu        sync.Mutex
+	rewriting []Rewriting
+	verified  []Verified
+	problems  []string
+	ctx       context.Context
+	stop      context.CancelFunc
+	listeners []net.Listener
 }
 
-// silent are settings that would have others see the simulation.
-var silent = []string{"smtpd_milters", "non_smtpd_milters", "smtpd_proxy_filter", "smtpd_milter_maps"}
+// silent are settings that would have others see the simulation: cleanup must
+// not ask milters of its own.
+var silent = []string{"non_smtpd_milters"}
 
 func newHouse(k Knowledge, config, name string) (*house, error) {
 	h := &house{Knowledge: k}
@@ -82,9 +95,12 @@ func (h *house) load(config, name string) error {
 	h.main = h.main.Override("config_directory", config, "the command")
 	set := param.NewSet()
 	h.common.Params(set)
+	set.Str(&h.aliasMaps, "alias_maps", "$default_database_type:/etc/aliases")
+	set.Str(&h.filterNexthop, "default_filter_nexthop", "")
 	if err := set.Load(h.main); err != nil {
 		return err
 	}
+	h.settings = set.Settings(h.main)
 	file := filepath.Join(config, "master.cf")
 	if h.services, err = mastercf.Load(file, mastercf.Options{DefaultLimit: h.common.DefaultProcessLimit}); err != nil {
 		return err
@@ -161,12 +177,19 @@ func (h *house) invite() error {
 	if err := open(&h.cleanup, "cleanup", h.named(common.CleanupServiceName, "cleanup")); err != nil {
 		return err
 	}
+	h.Watch(h.cleanup.Service, func(r Rewriting) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.rewriting = append(h.rewriting, r)
+	})
+	h.real = endpoint.New(h.common.QueueDirectory, "private", common.VerifyServiceName, verify.Protocol,
+		endpoint.Times{Timeout: verifyTimeout, Idle: verifyTimeout})
 	h.router = rewrite.New(endpoint.New("", "private", common.RewriteServiceName, rewrite.Protocol,
 		endpoint.Times{Timeout: timeout, Idle: timeout}))
 	for path, serve := range map[string]func(context.Context, net.Conn) error{
 		"private/" + common.RewriteServiceName: h.rewrite.Service.Serve,
 		"public/" + common.CleanupServiceName:  h.cleanup.Service.Serve,
-		"private/" + common.VerifyServiceName:  unverified,
+		"private/" + common.VerifyServiceName:  h.verify,
 	} {
 		if err := h.listen(path, serve); err != nil {
 			return err
@@ -206,9 +229,15 @@ func (h *house) listen(path string, serve func(context.Context, net.Conn) error)
 	return nil
 }
 
-// unverified stands for the verify service: no address is known, and none is
-// probed.
-func unverified(_ context.Context, c net.Conn) error {
+// verifyTimeout is for the verify service of the system, which need not run.
+const verifyTimeout = 5 * time.Second
+
+// states name what the verify service knows of an address.
+var states = map[int]string{verify.OK: "deliverable", verify.Defer: "deferred", verify.Bounce: "undeliverable", verify.Todo: Unknown}
+
+// verify stands for the verify service: it tells what the real one has in its
+// cache, and no address is probed.
+func (h *house) verify(ctx context.Context, c net.Conn) error {
 	conn := attr.NewConn(c, timeout)
 	hello := attr.Protocol(verify.Protocol)
 	if err := conn.Send(&hello); err != nil {
@@ -219,11 +248,32 @@ func unverified(_ context.Context, c net.Conn) error {
 		if err := conn.Recv(&req); err != nil {
 			return err
 		}
-		answer := verify.Answer{Status: verify.Todo, Reason: "address would be probed"}
+		answer := h.known(ctx, req.Address)
 		if err := conn.Send(&answer); err != nil {
 			return err
 		}
 	}
+}
+
+// known is what the verify service of the system has in its cache.
+func (h *house) known(ctx context.Context, addr string) verify.Answer {
+	answer, err := verify.Peek(ctx, h.real, addr)
+	v := Verified{Address: addr, Status: states[answer.Status], Reason: answer.Reason}
+	switch {
+	case err != nil:
+		v.Status, v.Reason = Unknown, "the verify service cannot be asked: "+err.Error()
+	case v.Status == Unknown:
+		v.Reason = "it would be probed"
+	}
+	if v.Status == Unknown {
+		answer = verify.Answer{Status: verify.Todo, Reason: "Address verification in progress"}
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if !slices.Contains(h.verified, v) {
+		h.verified = append(h.verified, v)
+	}
+	return answer
 }
 
 // maxRecipients bounds what is shown of a message.
@@ -261,11 +311,30 @@ func (h *house) read(ctx context.Context, path, queue string) (*Message, error) 
 	if err != nil {
 		return nil, errors.Join(errors.New("the queue file cannot be read"), err)
 	}
-	m := &Message{Sender: e.Sender, Queue: queue, Filter: e.Filter, Redirect: e.Redirect, Recipients: []Recipient{}}
+	m := &Message{Sender: e.Sender, Queue: queue, Filter: e.Filter, Redirect: e.Redirect, Recipients: []Recipient{}, Rewriting: h.rewriting}
+	m.FilterHop = h.filterHop(e.Filter)
 	for _, r := range e.Recipients {
+		if e.Redirect != "" { // Postfix: it takes the place of all recipients
+			m.Recipients = append(m.Recipients, h.resolve(ctx, e.Sender, h.complete(ctx, e.Redirect), ""))
+			break
+		}
 		m.Recipients = append(m.Recipients, h.resolve(ctx, e.Sender, r.Address, r.Orig))
 	}
+	h.expandAll(ctx, e.Sender, m.Recipients)
 	return m, nil
+}
+
+// filterHop takes "transport:nexthop" apart, as the queue manager does; nil
+// without a filter.
+func (h *house) filterHop(filter string) *Hop {
+	if filter == "" {
+		return nil
+	}
+	transport, nexthop, _ := strings.Cut(filter, ":")
+	if nexthop == "" {
+		nexthop = h.filterNexthop
+	}
+	return &Hop{Transport: transport, Nexthop: nexthop}
 }
 
 func (h *house) close() {

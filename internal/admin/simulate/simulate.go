@@ -3,9 +3,12 @@
 //
 // The SMTP server, cleanup and trivial-rewrite themselves run inside the
 // command, with a queue directory that is thrown away: the replies, the policy,
-// the rewriting and the routing are theirs. Nothing is sent. Lookup tables, the
-// DNS and policy servers are asked as they would be; milters and a proxy filter
-// are left out, addresses are not probed, clients are not counted.
+// the rewriting and the routing are theirs. Nothing is sent. Lookup tables and
+// the DNS are asked as they would be. Policy servers and milters keep books on
+// what they are asked (greylists, quotas), so they are named and only asked when
+// the user says so; a filter before or behind the queue is named. Addresses are
+// not probed: what the verify service has in its cache is told. Clients are not
+// counted.
 package simulate
 
 import (
@@ -27,7 +30,7 @@ import (
 )
 
 const usage = `--client address --from sender --to recipient [--to recipient…]
-  [--client-name name] [--helo name] [--sasl-user user] [--tls] [--service name] [--config directory] [--json]`
+  [--client-name name] [--helo name] [--sasl-user user] [--tls] [--service name] [--ask] [--config directory] [--json]`
 
 // A Query is the session that does not take place.
 type Query struct {
@@ -38,6 +41,53 @@ type Query struct {
 	TLS        bool
 	Sender     string
 	Recipients []string
+	Ask        bool // ask policy servers and milters
+}
+
+// A Rehearsed is what the SMTP server tells of the session.
+type Rehearsed struct {
+	Session     []Exchange
+	Milters     []Milter
+	ProxyFilter string
+}
+
+// A Milter is one that would be asked about the message.
+type Milter struct {
+	Name          string `json:"milter"`
+	DefaultAction string `json:"default_action"` // when it cannot be asked
+	Asked         bool   `json:"asked"`
+}
+
+// A Filter is a filter before the queue.
+type Filter struct {
+	Name  string `json:"filter"`
+	Asked bool   `json:"asked"` // never
+}
+
+// A Rewriting is one step in which an envelope address became another, or
+// several.
+type Rewriting struct {
+	Sender bool     `json:"is_sender"` // it is the sender's address, not a recipient's
+	By     string   `json:"by"`        // a parameter such as virtual_alias_maps, or "trivial-rewrite"
+	From   string   `json:"from"`
+	To     []string `json:"to"`
+}
+
+// A Verified is what the verify service has in its cache of an address that
+// was to be verified.
+type Verified struct {
+	Address string `json:"address"`
+	Status  string `json:"status"` // deliverable, deferred, undeliverable, unknown
+	Reason  string `json:"reason"`
+}
+
+// Unknown is the status of an address of which the verify service knows nothing.
+const Unknown = "unknown"
+
+// A Hop is where a message goes first: its content filter.
+type Hop struct {
+	Transport string `json:"transport"`
+	Nexthop   string `json:"nexthop,omitempty"` // "": the domain of each recipient
 }
 
 // An Exchange is one command of the session and what was answered.
@@ -52,24 +102,31 @@ type Knowledge struct {
 	Programs []service.Program
 	Tables   []table.Type
 	// Rehearse plays the session with smtpd's service.
-	Rehearse func(ctx context.Context, smtpd service.Service, q Query) []Exchange
+	Rehearse func(ctx context.Context, smtpd service.Service, q Query) Rehearsed
+	// Watch has each told how cleanup's service rewrites envelope addresses.
+	Watch func(cleanup service.Service, each func(Rewriting))
 }
 
 // A Recipient is somebody who would get the message.
 type Recipient struct {
 	Address   string `json:"recipient"`
 	Original  string `json:"original,omitempty"` // as the client named it, if it was another
-	Class     string `json:"class"`              // of the address: local, virtual alias, virtual mailbox, relay, default
+	Class     string `json:"class"`              // of the address: local, virtual alias, virtual mailbox, relay, default; file, command, included list in aliases
 	Transport string `json:"transport,omitempty"`
 	Nexthop   string `json:"nexthop,omitempty"`
 	Problem   string `json:"problem,omitempty"`
+	// What alias_maps make of it: addresses, and files, commands, lists, which
+	// have no transport.
+	Aliases []Recipient `json:"aliases,omitempty"`
 }
 
 // A Message is what would be in the queue.
 type Message struct {
 	Sender     string      `json:"sender"` // after rewriting
 	Queue      string      `json:"queue"`  // incoming, hold
-	Filter     string      `json:"filter,omitempty"`
+	Rewriting  []Rewriting `json:"rewriting,omitempty"`
+	Filter     string      `json:"filter,omitempty"`     // content_filter or FILTER, as it was written
+	FilterHop  *Hop        `json:"filter_hop,omitempty"` // where that sends the message
 	Redirect   string      `json:"redirect,omitempty"`
 	Recipients []Recipient `json:"recipients"`
 }
@@ -78,6 +135,9 @@ type Message struct {
 type Result struct {
 	Service  string     `json:"service"` // "smtp/inet"
 	Session  []Exchange `json:"session"`
+	Milters  []Milter   `json:"milters,omitempty"`
+	Proxy    *Filter    `json:"proxy_filter,omitempty"`
+	Verified []Verified `json:"verified,omitempty"`
 	Message  *Message   `json:"message,omitempty"` // absent when there would be none
 	Log      []string   `json:"log"`               // lines that the services would have written
 	Problems []string   `json:"problems,omitempty"`
@@ -110,6 +170,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, k Knowledge)
 	flags.StringVar(&q.Helo, "helo", "", "")
 	flags.StringVar(&q.User, "sasl-user", "", "")
 	flags.BoolVar(&q.TLS, "tls", false, "")
+	flags.BoolVar(&q.Ask, "ask", false, "")
 	flags.StringVar(&q.Sender, "from", "", "")
 	flags.Var((*list)(&q.Recipients), "to", "")
 	err := flags.Parse(args[1:])
@@ -175,11 +236,17 @@ func run(ctx context.Context, k Knowledge, dir, name string, q Query) (*Result, 
 	}
 	defer h.close()
 	r := &Result{Service: h.entry.Key(), Log: []string{}}
-	r.Session = k.Rehearse(ctx, h.smtpd.Service, q)
+	played := k.Rehearse(ctx, h.smtpd.Service, q)
+	r.Session, r.Milters, r.Verified = played.Session, played.Milters, h.verified
+	if played.ProxyFilter != "" {
+		r.Proxy = &Filter{Name: played.ProxyFilter}
+	}
 	for _, g := range []*service.Guest{h.smtpd, h.cleanup, h.rewrite} {
 		r.Log = append(r.Log, g.Notes()...)
 	}
-	if r.Message, err = h.message(ctx); err != nil {
+	r.Message, err = h.message(ctx)
+	r.Problems = h.problems
+	if err != nil {
 		r.Problems = append(r.Problems, err.Error())
 	}
 	return r, nil
@@ -205,53 +272,4 @@ func (h *house) resolve(ctx context.Context, sender, addr, orig string) Recipien
 		r.Transport, r.Nexthop = res.Transport, res.Nexthop
 	}
 	return r
-}
-
-// print writes the result for people.
-func (r *Result) print(w io.Writer) {
-	fmt.Fprintf(w, "service %s\n", r.Service)
-	for _, e := range r.Session {
-		fmt.Fprintf(w, "\n> %s\n", e.Command)
-		for line := range strings.SplitSeq(e.Reply, "\n") {
-			fmt.Fprintf(w, "< %s\n", line)
-		}
-		for _, s := range e.Trail {
-			fmt.Fprintf(w, "    %s\n", s)
-		}
-	}
-	fmt.Fprintln(w)
-	switch {
-	case r.Message == nil:
-		fmt.Fprintln(w, "No message would be accepted.")
-	default:
-		r.Message.print(w)
-	}
-	for _, p := range r.Problems {
-		fmt.Fprintf(w, "problem: %s\n", p)
-	}
-	for _, l := range r.Log {
-		fmt.Fprintf(w, "log: %s\n", l)
-	}
-}
-
-func (m *Message) print(w io.Writer) {
-	fmt.Fprintf(w, "A message from <%s> would be in the queue %s.\n", m.Sender, m.Queue)
-	if m.Filter != "" {
-		fmt.Fprintf(w, "It would go through the filter %s.\n", m.Filter)
-	}
-	if m.Redirect != "" {
-		fmt.Fprintf(w, "All of it would go to %s.\n", m.Redirect)
-	}
-	for _, t := range m.Recipients {
-		fmt.Fprintf(w, "  <%s>", t.Address)
-		if t.Original != "" {
-			fmt.Fprintf(w, ", for <%s>", t.Original)
-		}
-		fmt.Fprintf(w, ": class %s", t.Class)
-		if t.Problem != "" {
-			fmt.Fprintf(w, "; %s\n", t.Problem)
-			continue
-		}
-		fmt.Fprintf(w, ", transport %s, next hop %s\n", t.Transport, t.Nexthop)
-	}
 }

@@ -28,6 +28,7 @@ const (
 const (
 	KindQuery  = "query"
 	KindUpdate = "update"
+	KindPeek   = "peek" // a query that sends no probe; Postfix does not know it
 )
 
 // A Request asks about an address, or tells a probe's outcome.
@@ -47,7 +48,7 @@ func (r *Request) Attrs(c *attr.Codec) {
 	case r.Kind == KindUpdate:
 		c.Int("recipient_status", &r.Status)
 		c.Str("reason", &r.Reason)
-	case r.Kind != KindQuery:
+	case r.Kind != KindQuery && r.Kind != KindPeek:
 		c.Fail(fmt.Errorf("unexpected request %.100q", r.Kind))
 	}
 	c.End()
@@ -90,8 +91,17 @@ func Send(ctx context.Context, e *endpoint.Endpoint, u Update) error {
 
 // Query asks the service at e about an address.
 func Query(ctx context.Context, e *endpoint.Endpoint, address string) (Answer, error) {
+	return ask(ctx, e, KindQuery, address)
+}
+
+// Peek asks the service at e what it knows of an address, without a probe.
+func Peek(ctx context.Context, e *endpoint.Endpoint, address string) (Answer, error) {
+	return ask(ctx, e, KindPeek, address)
+}
+
+func ask(ctx context.Context, e *endpoint.Endpoint, kind, address string) (Answer, error) {
 	var a Answer
-	if err := e.Call(ctx, &Request{Kind: KindQuery, Address: address}, &a); err != nil {
+	if err := e.Call(ctx, &Request{Kind: kind, Address: address}, &a); err != nil {
 		return a, err
 	}
 	if a.ServerStatus != 0 {

@@ -18,6 +18,10 @@ type Step struct {
 	Reply       string `json:"reply,omitempty"`  // what a refusal says
 }
 
+// NotAsked is the verdict of a step that was left out: somebody would have been
+// asked who must not be (postern simulate).
+const NotAsked = "not asked"
+
 // String is the step in one line, for people.
 func (s Step) String() string {
 	var b strings.Builder

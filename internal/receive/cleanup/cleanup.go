@@ -65,6 +65,8 @@ type Server struct {
 	stripped   []byte // message_strip_characters
 
 	messages sync.Pool // of *transaction
+
+	observer func(Rewriting) // may be nil
 }
 
 // New returns the service.

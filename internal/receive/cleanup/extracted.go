@@ -48,6 +48,7 @@ func (t *transaction) extractedRecord(typ record.Type, data []byte) {
 func (t *transaction) endExtracted() {
 	if t.seenRcpt {
 		if t.s.config.AlwaysBCC != "" && t.flags&ipc.FlagBCC != 0 {
+			t.observe(envelopeRecipient, "always_bcc", "", t.s.config.AlwaysBCC)
 			t.addBCC(t.s.config.AlwaysBCC)
 		}
 		if t.ok() {

@@ -17,7 +17,7 @@ import (
 
 // envelopeSender takes the sender's address.
 func (t *transaction) envelopeSender(addr string) {
-	addr = t.complete(rewrite.Local, addr)
+	addr = t.completeEnvelope(addr, envelopeSender)
 	addr = t.mapEnvelope(addr, envelopeSender)
 	t.needUTF8(addr, optUTF8Sender)
 	at := t.w.Offset()
@@ -38,7 +38,7 @@ func (t *transaction) recipient(addr string) {
 	if addr == "" {
 		addr = t.s.common.EmptyAddressRecipient
 	}
-	addr = t.complete(rewrite.Local, addr)
+	addr = t.completeEnvelope(addr, envelopeRecipient)
 	addr = t.mapEnvelope(addr, envelopeRecipient)
 	if t.dsnOrig == "" {
 		t.dsnOrig = t.addressType(addr) + ";" + addr
@@ -69,6 +69,13 @@ func (t *transaction) complete(rules, addr string) string {
 	return full
 }
 
+// completeEnvelope makes an envelope address complete.
+func (t *transaction) completeEnvelope(addr string, c class) string {
+	full := t.complete(rewrite.Local, addr)
+	t.observe(c, "trivial-rewrite", addr, full)
+	return full
+}
+
 // mapEnvelope applies canonical maps and masquerading to an envelope address.
 func (t *transaction) mapEnvelope(addr string, c class) string {
 	if t.flags&ipc.FlagMap == 0 {
@@ -90,6 +97,7 @@ func (t *transaction) mapAddress(addr string, c class) string {
 		if err != nil {
 			t.canonicalError(err)
 		}
+		t.observe(c, m.maps.Title(), addr, mapped)
 		addr = mapped
 	}
 	if t.s.masqClass&c != 0 && !t.s.masquerade.Empty() {
@@ -97,6 +105,7 @@ func (t *transaction) mapAddress(addr string, c class) string {
 		if err != nil {
 			t.failed(err)
 		}
+		t.observe(c, "masquerade_domains", addr, mapped)
 		addr = mapped
 	}
 	return addr
@@ -134,13 +143,14 @@ func (t *transaction) bccFrom(maps *table.Maps, addr string) {
 		t.s.log.Warningf("%s: %s map lookup problem -- message not accepted, try again later", t.id, maps.Title())
 		t.errs |= ipc.StatusWrite
 	case found:
+		t.observe(envelopeRecipient, maps.Title(), addr, address.Unquote822(bcc))
 		t.addBCC(bcc)
 	}
 }
 
 // addBCC adds a recipient about whom the sender is told nothing.
 func (t *transaction) addBCC(external string) {
-	addr := t.complete(rewrite.Local, address.Unquote822(external))
+	addr := t.completeEnvelope(address.Unquote822(external), envelopeRecipient)
 	addr = t.mapEnvelope(addr, envelopeRecipient)
 	t.outRecipient(addr, addr, "", notifyNever)
 }
@@ -161,6 +171,7 @@ func (t *transaction) outRecipient(addr, orig, dsnOrig string, notify int) {
 	if err != nil {
 		t.aliasError(err)
 	}
+	t.observe(envelopeRecipient, t.s.virtual.Title(), addr, list...)
 	if notify&notifySuccess != 0 && (len(list) > 1 || list[0] != addr) {
 		notify = t.expandedNotice(addr, orig, dsnOrig, notify)
 	}

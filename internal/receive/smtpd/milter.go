@@ -10,6 +10,7 @@ import (
 	"postern/internal/ipc/cleanup"
 	"postern/internal/mail/address"
 	"postern/internal/mail/dsn"
+	"postern/internal/mail/event"
 	"postern/internal/mail/record"
 	"postern/internal/protocol/milter"
 	"postern/internal/protocol/smtp"
@@ -79,6 +80,11 @@ func (s *session) chooseMilters() {
 			return
 		}
 	}
+	if s.rehearsing != nil {
+		if services = s.rehearseMilters(services); len(services) == 0 {
+			return
+		}
+	}
 	s.milters = m.settings.New(services, s.log, s.milterMacro)
 }
 
@@ -103,6 +109,9 @@ func (s *session) milterReply(r milter.Response) smtp.Reply {
 		reply = parseMilterReply(text)
 	}
 	s.log.Event(s.action(action, text))
+	if s.rehearsing != nil {
+		s.subject.Observe(event.Step{List: "smtpd_milters", Restriction: "milter", Verdict: strings.TrimPrefix(action, "milter-"), Reply: text})
+	}
 	return reply
 }
 
@@ -226,7 +235,7 @@ func (s *session) forgetHelo() {
 
 // announceMilters tells cleanup that the message may be changed.
 func (s *session) announceMilters(w *record.Writer) {
-	if !s.milterSkipped() {
+	if !s.milterSkipped() && s.rehearsing == nil {
 		w.Put(record.Milters, nil)
 	}
 }
@@ -234,6 +243,10 @@ func (s *session) announceMilters(w *record.Writer) {
 // passMilters hands the milters over to cleanup, which asks them about the
 // content.
 func (s *session) passMilters() error {
+	if s.rehearsing != nil {
+		s.milters.Abort()
+		return nil
+	}
 	if s.milterSkipped() || !s.milters.Undecided() {
 		return nil
 	}

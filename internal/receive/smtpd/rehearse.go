@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/mail/event"
+	"postern/internal/protocol/milter"
 	"postern/internal/protocol/smtp"
 	"postern/internal/protocol/starttls"
 	"postern/internal/receive/smtpd/restrict"
@@ -25,6 +26,21 @@ type Rehearsal struct {
 	TLS        bool
 	Sender     string
 	Recipients []string
+	Ask        bool // ask policy servers and milters
+}
+
+// A Rehearsed is what a rehearsal has shown.
+type Rehearsed struct {
+	Exchanges   []Exchange
+	Milters     []Milter // those of the client, in order
+	ProxyFilter string   // smtpd_proxy_filter, which is never asked; "" for none
+}
+
+// A Milter is one that a message of the client would pass.
+type Milter struct {
+	Name          string // "inet:localhost:8891"
+	DefaultAction string // if it could not be asked
+	Asked         bool
 }
 
 // An Exchange is one command with what was answered and what decided that.
@@ -36,9 +52,15 @@ type Exchange struct {
 
 // Rehearse plays the session as the server would: the same commands, policy
 // and queue file (where the Server's cleanup service is). Nothing is counted
-// with anvil, and nobody is connected to.
-func (s *Server) Rehearse(ctx context.Context, r Rehearsal) []Exchange {
+// with anvil. A filter before the queue is left out: it would get the message.
+// Policy servers and milters are asked only if r says so; milters hear of all
+// commands and then that the message is given up, and never see content.
+func (s *Server) Rehearse(ctx context.Context, r Rehearsal) Rehearsed {
 	s.counter, s.stress = nil, func() bool { return false }
+	var played Rehearsed
+	if s.filter != nil {
+		played.ProxyFilter, s.filter = s.filter.Name, nil
+	}
 	conf, rules := s.current()
 	c := &stage{client: r.Client}
 	n := &session{Server: s, conf: conf, rules: rules, ctx: ctx, conn: c, raw: c, octets: -1, where: "CONNECT",
@@ -49,7 +71,8 @@ func (s *Server) Rehearse(ctx context.Context, r Rehearsal) []Exchange {
 	n.subject.SASLEnabled = s.sasl != nil
 	n.setPeer(n.cast(r))
 	n.chooseDiscards()
-	var all []Exchange
+	n.rehearsing, n.subject.PolicyUnasked = &r, !r.Ask
+	defer func() { n.milters.Disconnect() }()
 	var trail []event.Step
 	n.subject.Observe = func(step event.Step) { trail = append(trail, step) }
 	say := func(command string, act func()) bool {
@@ -58,33 +81,49 @@ func (s *Server) Rehearse(ctx context.Context, r Rehearsal) []Exchange {
 		n.write()
 		e := Exchange{Command: command, Reply: strings.TrimRight(strings.ReplaceAll(c.sent.String(), "\r\n", "\n"), "\n"), Trail: trail}
 		c.sent.Reset()
-		all = append(all, e)
+		played.Exchanges = append(played.Exchanges, e)
 		return !n.end && !strings.HasPrefix(e.Reply, "4") && !strings.HasPrefix(e.Reply, "5")
 	}
-	command := func(line string) bool { return say(line, func() { n.command(line) }) }
 	defer n.reset()
-	if !say("(connect)", func() { n.put(n.greeting()) }) || !command("EHLO "+r.Helo) {
-		return all
+	if say("(connect)", func() { n.put(n.greeting()) }) {
+		n.play(r, c, func(line string) bool { return say(line, func() { n.command(line) }) })
 	}
-	n.assume(r)
-	if (r.TLS || r.User != "") && !command("EHLO "+r.Helo) {
-		return all
+	played.Milters = n.askedMilters
+	return played
+}
+
+// play says the commands of the session, as long as they are accepted.
+func (s *session) play(r Rehearsal, c *stage, command func(string) bool) {
+	if !command("EHLO " + r.Helo) {
+		return
 	}
-	if !command("MAIL FROM:<" + r.Sender + ">") {
-		return all
+	s.assume(r)
+	if (r.TLS || r.User != "") && !command("EHLO "+r.Helo) || !command("MAIL FROM:<"+r.Sender+">") {
+		return
 	}
 	accepted := false
 	for _, rcpt := range r.Recipients {
 		accepted = command("RCPT TO:<"+rcpt+">") || accepted
-		if n.end {
-			return all
+		if s.end {
+			return
 		}
 	}
 	if accepted {
 		c.content = "Subject: rehearsal\r\n\r\n.\r\n"
 		command("DATA")
 	}
-	return all
+}
+
+// rehearseMilters notes which milters the client has, and says which of them are asked.
+func (s *session) rehearseMilters(services []*milter.Service) []*milter.Service {
+	s.askedMilters = nil
+	for _, m := range services {
+		s.askedMilters = append(s.askedMilters, Milter{Name: m.Name, DefaultAction: m.DefaultAction, Asked: s.rehearsing.Ask})
+	}
+	if s.rehearsing.Ask {
+		return services
+	}
+	return nil
 }
 
 // cast makes the client of the rehearsal.

@@ -1,10 +1,17 @@
 package smtpd
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"io"
+	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
+
+	"postern/internal/protocol/milter/miltertest"
 )
 
 func TestRehearse(t *testing.T) {
@@ -25,7 +32,7 @@ func TestRehearse(t *testing.T) {
 	} {
 		var replies []string
 		trail := ""
-		for _, e := range b.Rehearse(context.Background(), tt.r) {
+		for _, e := range b.Rehearse(context.Background(), tt.r).Exchanges {
 			code := e.Reply
 			if i := strings.LastIndexByte(code, '\n'); i >= 0 {
 				code = code[i+1:]
@@ -45,5 +52,67 @@ func TestRehearse(t *testing.T) {
 	}
 	if strings.Contains(strings.Join(b.log(), "\n"), "connect from") {
 		t.Error("a session is logged")
+	}
+}
+
+// indifferentPolicy is the address of a policy server that has nothing against
+// anybody.
+func indifferentPolicy(t *testing.T) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				for in := bufio.NewScanner(c); in.Scan(); {
+					if in.Text() == "" {
+						io.WriteString(c, "action=DUNNO\n\n")
+					}
+				}
+			}()
+		}
+	}()
+	return l.Addr().String()
+}
+
+// Policy servers and milters are asked when the user wants it; a filter before
+// the queue never is, and milters never see content.
+func TestRehearseAsk(t *testing.T) {
+	m := miltertest.New(t, "rcpt:v@local.example reply 550 5.7.1 not her")
+	policy := indifferentPolicy(t)
+	for _, ask := range []bool{false, true} {
+		b := newBench(t, fmt.Sprintf("smtpd_milters = inet:127.0.0.1:%d\nsmtpd_proxy_filter = 127.0.0.1:1\nsmtpd_recipient_restrictions = check_policy_service inet:%s\n", m.Port, policy))
+		r := b.Rehearse(context.Background(), Rehearsal{Client: netip.MustParseAddr("198.51.100.7"), Helo: "h.example", Sender: "a@b.example",
+			Recipients: []string{"u@local.example", "v@local.example"}, Ask: ask})
+		want := []Milter{{Name: fmt.Sprintf("inet:127.0.0.1:%d", m.Port), DefaultAction: "shutdown", Asked: ask}}
+		if !slices.Equal(r.Milters, want) || r.ProxyFilter != "127.0.0.1:1" {
+			t.Errorf("ask %t: milters %v, filter %q", ask, r.Milters, r.ProxyFilter)
+		}
+		verdict := "not asked"
+		if ask {
+			verdict = "dunno"
+		}
+		n := len(r.Exchanges)
+		if first := fmt.Sprint(r.Exchanges[n-3].Trail); !strings.Contains(first, "-> "+verdict+" smtpd_recipient_restrictions: smtpd_reject_unlisted_recipient") {
+			t.Errorf("ask %t: %s", ask, first)
+		}
+		if refused := strings.HasPrefix(r.Exchanges[n-2].Reply, "550 5.7.1 not her"); refused != ask || !strings.Contains(r.Exchanges[n-1].Reply, "\n250 2.0.0 Ok: queued") {
+			t.Errorf("ask %t: %q", ask, r.Exchanges)
+		}
+		told := strings.Join(m.Got(), "\n")
+		if (told != "") != ask || strings.Contains(told, "rehearsal") {
+			t.Errorf("ask %t: the milter was told %q", ask, told)
+		}
+		if ask && (!strings.Contains(told, "data") || !strings.Contains(told, "abort")) {
+			t.Errorf("the milter was told %q", told)
+		}
 	}
 }

@@ -35,16 +35,19 @@ type session struct {
 	milters    *milter.Chain
 	bdatFailed bool // a chunk was refused; the rest of the message is swallowed
 
-	line        string // the command as it was given
-	where       string // the command that was given last, for logs
-	bareNewline smtp.BareNewline
-	bareSeen    bool // noted at the end of the session
-	discards    map[string]bool
-	heloRefused bool // by a milter, which is only said later
-	errors      int
-	junk        int
-	passed      []event.Judgement // what let commands pass, for the JSON log
-	counts      [cmdUnknown + 1]event.CommandCount
+	line         string // the command as it was given
+	where        string // the command that was given last, for logs
+	bareNewline  smtp.BareNewline
+	bareSeen     bool // noted at the end of the session
+	discards     map[string]bool
+	heloRefused  bool // by a milter, which is only said later
+	errors       int
+	junk         int
+	passed       []event.Judgement // what let commands pass, for the JSON log
+	counts       [cmdUnknown + 1]event.CommandCount
+	rehearsing   *Rehearsal // the session does not take place; nil for one that does
+	askedMilters []Milter   // of a rehearsal
+
 	trusted     bool // may use XFORWARD: by the address of the connection
 	counted     bool // anvil knows of the connection
 	limited     bool // the client is not exempt from limits

@@ -128,7 +128,11 @@ func (s *Server) request(ctx context.Context, c *attr.Conn) error {
 		}
 		return c.Send(&status)
 	}
-	a, err := s.query(ctx, r.Address)
+	answer := s.query
+	if r.Kind == verify.KindPeek {
+		answer = s.peek
+	}
+	a, err := answer(ctx, r.Address)
 	if err != nil {
 		s.log.Warningf("%v", err)
 		a = verify.Answer{ServerStatus: -1}
@@ -141,12 +145,9 @@ func (s *Server) query(ctx context.Context, addr string) (verify.Answer, error) 
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.now()
-	e, known, err := s.lookup(ctx, addr)
+	e, err := s.believed(ctx, addr, now)
 	if err != nil {
 		return verify.Answer{}, err
-	}
-	if !known || now.Sub(e.probed) > probeTTL && s.expired(e, now) {
-		e = entry{status: verify.Todo, reason: "Address verification in progress"}
 	}
 	answer := verify.Answer{Status: e.status, Reason: e.reason}
 	if now.Sub(e.probed) <= probeTTL || !s.stale(e, now) {
@@ -160,6 +161,26 @@ func (s *Server) query(ctx context.Context, addr string) (verify.Answer, error) 
 	}
 	s.send(addr)
 	return answer, nil
+}
+
+// peek answers what is known, and changes nothing.
+func (s *Server) peek(ctx context.Context, addr string) (verify.Answer, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e, err := s.believed(ctx, addr, s.now())
+	return verify.Answer{Status: e.status, Reason: e.reason}, err
+}
+
+// believed is what the cache has of an address, as far as it is not too old.
+func (s *Server) believed(ctx context.Context, addr string, now time.Time) (entry, error) {
+	e, known, err := s.lookup(ctx, addr)
+	if err != nil {
+		return entry{}, err
+	}
+	if !known || now.Sub(e.probed) > probeTTL && s.expired(e, now) {
+		e = entry{status: verify.Todo, reason: "Address verification in progress"}
+	}
+	return e, nil
 }
 
 // send sends a probe in the background: the client does not wait for it.

@@ -84,6 +84,32 @@ func TestLife(t *testing.T) {
 	step("good again", verify.OK, 0)
 }
 
+// A peek tells what is known, and neither probes nor remembers.
+func TestPeek(t *testing.T) {
+	b := newBench()
+	peek := func() verify.Answer {
+		t.Helper()
+		a, err := b.peek(t.Context(), "a@b.example")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	if a := peek(); a.Status != verify.Todo {
+		t.Errorf("unknown: %+v", a)
+	}
+	if _, known, _ := b.cache.Lookup(t.Context(), "a@b.example"); known {
+		t.Error("the cache remembers the peek")
+	}
+	if status, probes := b.ask(t, "a@b.example"); status != verify.Todo || probes != 1 {
+		t.Errorf("a query after it: status %d, %d probes, want 1", status, probes)
+	}
+	b.told(t, "a@b.example", verify.Bounce)
+	if a := peek(); a.Status != verify.Bounce {
+		t.Errorf("known: %+v", a)
+	}
+}
+
 func TestWithoutNegativeCache(t *testing.T) {
 	b := newBench()
 	b.NegativeCache = false

@@ -28,6 +28,7 @@ type eval struct {
 	foundIn  string
 	foundKey string
 	answer   string
+	unasked  bool // what the item would ask was not asked
 }
 
 // maxDepth bounds restriction lists within restriction lists (Postfix: 100).
@@ -92,7 +93,7 @@ func (v *eval) one(it *item) Verdict {
 	if it.class != nil {
 		return v.walk(it.class.items)
 	}
-	v.item, v.foundIn, v.foundKey, v.answer = it, "", "", ""
+	v.item, v.foundIn, v.foundKey, v.answer, v.unasked = it, "", "", "", false
 	return v.settle(it.def.check(v, it), it.name, it.arg)
 }
 
@@ -143,6 +144,9 @@ func (v *eval) settle(w Verdict, name, arg string) Verdict {
 func (v *eval) record(w Verdict, name, arg string) {
 	step := event.Step{List: v.list.name, Restriction: name, Argument: arg, Table: v.foundIn, Key: v.foundKey,
 		Answer: v.answer, Verdict: w.Kind.String()}
+	if v.unasked {
+		step.Verdict = event.NotAsked
+	}
 	if w.Kind >= Reject {
 		step.Reply = w.Reply.String()
 	}

@@ -49,6 +49,7 @@ type Subject struct {
 	Effects          Effects     // what access tables asked for in this transaction
 	Trail            []event.Step
 	Observe          func(event.Step) // told each step as well; may be nil
+	PolicyUnasked    bool             // policy servers are passed over
 	deferIfPermit    *smtp.Reply      // Postfix: sticky from list to list
 	deferIfReject    *smtp.Reply      // for one list
 	afterClient      *smtp.Reply      // deferIfPermit as the client restrictions left it
