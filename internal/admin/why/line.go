@@ -2,6 +2,7 @@ package why
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -15,8 +16,9 @@ import (
 // maxLine bounds a line of the log; longer ones are skipped.
 const maxLine = 1 << 20
 
-// read calls do for each line of a log of either format.
-func read(r io.Reader, do func(*Line)) error {
+// read calls do for each line of a log of either format that matters; only
+// those are taken apart.
+func read(r io.Reader, matters func([]byte) bool, do func(*Line)) error {
 	br := bufio.NewReaderSize(r, 64*1024)
 	var long []byte
 	for {
@@ -30,7 +32,7 @@ func read(r io.Reader, do func(*Line)) error {
 		if len(long) > 0 {
 			text, long = append(long, text...), nil
 		}
-		if len(text) > 0 && len(text) <= maxLine {
+		if len(text) > 0 && len(text) <= maxLine && matters(text) {
 			if l, ok := parse(text); ok {
 				do(&l)
 			}
@@ -176,3 +178,74 @@ func (q *question) asksFor(l *Line) bool {
 	}
 	return false
 }
+
+// simple are texts that stand in a line of either format as they are.
+var simple = regexp.MustCompile(`^[A-Za-z0-9@._:+=-]+$`)
+
+// mentioned says whether the line may be about what is asked: it is cheap, and
+// says yes when in doubt.
+func (q *question) mentioned(line []byte) bool {
+	switch {
+	case q.kind == clientAddr:
+		return bytes.Contains(line, []byte(q.addr.String())) || containsFold(line, q.text) || q.addr.Is6() && bytes.Count(line, []byte(":")) > 6
+	case !simple.MatchString(q.text):
+		return true
+	}
+	return containsFold(line, q.text)
+}
+
+// containsFold says whether line has text in it, in capitals or not. Both are
+// ASCII, or the answer may be a mistaken yes.
+func containsFold(line []byte, what string) bool {
+	text := []byte(what)
+	n := len(text)
+	if n == 0 {
+		return true
+	}
+	low, high := text[0]|0x20, text[0]&^0x20
+	if c := text[0]; c < 'A' || c > 'z' || c > 'Z' && c < 'a' {
+		low, high = c, c
+	}
+	for i := 0; i+n <= len(line); i++ {
+		if (line[i] == low || line[i] == high) && bytes.EqualFold(text, line[i:i+n]) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	idField   = []byte(`"queue_id":`)
+	textField = []byte(`"text":`)
+	tagEnd    = []byte("]: ")
+	warning   = []byte("warning: ")
+)
+
+// mentionsID says whether the line has one of the queue ids where lines have
+// them.
+func mentionsID(line []byte, ids map[string]bool) bool {
+	begins := func(rest []byte, end byte) bool {
+		rest = bytes.TrimPrefix(bytes.TrimLeft(rest, ` "`), warning)
+		n := bytes.IndexByte(rest[:min(len(rest), maxIDLength+1)], end)
+		return n > 0 && ids[string(rest[:n])]
+	}
+	start := tagEnd
+	if line[0] == '{' {
+		for rest := line; ; {
+			_, after, found := bytes.Cut(rest, idField)
+			if !found {
+				break
+			}
+			if begins(after, '"') {
+				return true
+			}
+			rest = after
+		}
+		start = textField
+	}
+	_, text, found := bytes.Cut(line, start)
+	return found && begins(text, ':')
+}
+
+// maxIDLength is more than a queue id has.
+const maxIDLength = 100

@@ -4,6 +4,10 @@
 // With maillog_format = json the log has the trail of each refusal and of each
 // message: the restrictions in their order, what they found, and what they
 // said. From a log in Postfix's text it tells what the lines say.
+//
+// The log is read line by line, the older files that rotation has left first,
+// compressed or not; what is kept is the lines to show and the queue ids that
+// the question is about.
 package why
 
 import (
@@ -11,7 +15,6 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -64,10 +67,13 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		if err := c.Load(command.ConfigDirectory(*dir)); err != nil {
 			return c.Fail(command.Config, "%v", err)
 		}
-		if c.Common.MaillogFile == "" || !strings.HasPrefix(c.Common.MaillogFile, "/") || strings.HasPrefix(c.Common.MaillogFile, "/dev/") {
-			logs = append(logs, systemLog)
-		} else {
-			logs = append(logs, c.Common.MaillogFile)
+		current := c.Common.MaillogFile
+		if !strings.HasPrefix(current, "/") || strings.HasPrefix(current, "/dev/") {
+			current = systemLog
+		}
+		var unreadable []string
+		if logs, unreadable = Rotated(current); len(unreadable) > 0 {
+			fmt.Fprintf(stderr, "not searched: %s; write what their program decompresses to a file and name it with --log\n", strings.Join(unreadable, ", "))
 		}
 	}
 	lines, err := Search(logs, flags.Arg(0), *last)
@@ -101,7 +107,7 @@ func Search(paths []string, what string, last int) ([]Line, error) {
 	if q.kind != queueID {
 		// Messages of the client or with the address have lines that do not
 		// name either.
-		err := each(paths, func(l *Line) {
+		err := each(paths, q.mentioned, func(l *Line) {
 			if l.QueueID != "" && len(ids) < maxIDs && q.asksFor(l) {
 				ids[l.QueueID] = true
 			}
@@ -113,19 +119,18 @@ func Search(paths []string, what string, last int) ([]Line, error) {
 		ids[what] = true
 	}
 	found := []Line{}
-	err := each(paths, func(l *Line) {
+	err := each(paths, func(text []byte) bool { return mentionsID(text, ids) || q.kind != queueID && q.mentioned(text) }, func(l *Line) {
 		if q.kind == queueID || q.kind == mailAddr {
 			l.Passed = slices.DeleteFunc(l.Passed, func(p event.Judgement) bool { return !ids[p.QueueID] })
 		}
 		if !(l.QueueID != "" && ids[l.QueueID]) && len(l.Passed) == 0 && !q.asksFor(l) {
 			return
 		}
-		if len(found) == last {
-			found = slices.Delete(found, 0, 1)
+		if found = append(found, *l); len(found) >= 2*last {
+			found = slices.Delete(found, 0, len(found)-last)
 		}
-		found = append(found, *l)
 	})
-	return found, err
+	return found[max(0, len(found)-last):], err
 }
 
 // maxIDs bounds the messages that a question is about.
@@ -145,19 +150,4 @@ func show(w io.Writer, lines []Line) {
 			}
 		}
 	}
-}
-
-func each(paths []string, do func(*Line)) error {
-	for _, p := range paths {
-		f, err := os.Open(p)
-		if err != nil {
-			return err
-		}
-		err = read(f, do)
-		f.Close()
-		if err != nil {
-			return fmt.Errorf("read %s: %w", p, err)
-		}
-	}
-	return nil
 }

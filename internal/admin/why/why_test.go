@@ -1,12 +1,18 @@
 package why
 
 import (
+	"bufio"
 	"bytes"
+	"compress/gzip"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/internal/base/maillog"
 	"postern/internal/mail/event"
@@ -111,13 +117,112 @@ func TestMain(t *testing.T) {
 	}
 }
 
+// compress writes a file as gzip does.
+func compress(t *testing.T, path, text string) {
+	t.Helper()
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	w.Write([]byte(text))
+	w.Close()
+	if err := os.WriteFile(path, b.Bytes(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The files that rotation has left, compressed or not, are read before the
+// current one, and others are left alone.
+func TestRotated(t *testing.T) {
+	dir := t.TempDir()
+	os.WriteFile(filepath.Join(dir, "main.cf"), []byte("maillog_file = "+dir+"/mail.log\n"), 0o600)
+	lines := strings.SplitAfter(textLog, "\n")
+	for n, name := range []string{"mail.log.2.gz", "mail.log.20261123-000000.gz", "mail.log.1", "mail.log-20261124", "mail.log"} {
+		path := filepath.Join(dir, name)
+		if strings.HasSuffix(name, ".gz") {
+			compress(t, path, lines[n+1])
+		} else if err := os.WriteFile(path, []byte(lines[n+1]), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		when := time.Unix(1790000000+int64(n)*86400, 0)
+		os.Chtimes(path, when, when)
+	}
+	os.WriteFile(filepath.Join(dir, "mail.log.1.orig"), []byte(textLog), 0o600)
+	os.WriteFile(filepath.Join(dir, "mail.log.bak"), []byte(textLog), 0o600)
+	var out, errs bytes.Buffer
+	if status := Main([]string{"why", "--config", dir, "192.0.2.7"}, nil, &out, &errs); status != 0 {
+		t.Fatal(status, errs.String())
+	}
+	var want strings.Builder
+	for _, l := range lines[1:6] {
+		m := textLine.FindStringSubmatch(strings.TrimSpace(l))
+		want.WriteString(m[1] + " " + m[2] + ": " + m[3] + "\n")
+	}
+	if out.String() != want.String() {
+		t.Errorf("got\n%swant\n%s", out.String(), want.String())
+	}
+	xz := filepath.Join(dir, "mail.log.3.xz")
+	os.WriteFile(xz, []byte("\xfd7zXZ\x00rest"), 0o600)
+	if status := Main([]string{"why", "--config", dir, "192.0.2.7"}, nil, &out, &errs); status != 0 || !strings.Contains(errs.String(), "not searched: "+xz) {
+		t.Error(status, errs.String())
+	}
+	if status := Main([]string{"why", "--log", xz, "192.0.2.7"}, nil, &out, &errs); status != 1 || !strings.Contains(errs.String(), xz+": it is compressed in a form that is not known here; write the output of xzcat") {
+		t.Error(status, errs.String())
+	}
+}
+
+// A log of many messages is read in a memory that does not grow with it.
+func TestLargeLog(t *testing.T) {
+	size := 100 << 20
+	if testing.Short() {
+		size = 4 << 20
+	}
+	for _, format := range []string{"text", "json"} {
+		path := filepath.Join(t.TempDir(), "log")
+		f, err := os.Create(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w, messages := bufio.NewWriterSize(f, 1<<20), 0
+		for written := 0; written < size; messages++ {
+			id := fmt.Sprintf("4F%08X", messages)
+			n := 0
+			for _, text := range []string{"client=c%d.example[192.0.2.%d]", "from=<a%d@c.example>, size=%d, nrcpt=1 (queue active)",
+				"to=<u%d@local.example>, relay=local, delay=%d, delays=1/0/0/0, dsn=2.0.0, status=sent (delivered to mailbox)"} {
+				text = id + ": " + fmt.Sprintf(text, messages%50000, messages%200)
+				if format == "json" {
+					n, _ = fmt.Fprintf(w, `{"time":"2026-11-24T11:00:00Z","process":"postfix/x","queue_id":"%s","text":"%s"}`+"\n", id, text)
+				} else {
+					n, _ = fmt.Fprintf(w, "Nov 24 11:00:00 mail postfix/x[1]: %s\n", text)
+				}
+				written += n
+			}
+		}
+		if err := errors.Join(w.Flush(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		for _, what := range []string{"4F00000007", "192.0.2.7", "U7@local.example", "c7.example", "nobody@else.example"} {
+			var before, after runtime.MemStats
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+			start := time.Now()
+			lines, err := Search([]string{path}, what, 200)
+			took := time.Since(start)
+			runtime.ReadMemStats(&after)
+			grown := int64(after.HeapSys-before.HeapSys) >> 20
+			t.Logf("%s, %d MiB, %d messages, %s: %d lines in %s, heap grown by %d MiB", format, size>>20, messages, what, len(lines), took.Round(time.Millisecond), grown)
+			if err != nil || (len(lines) == 0) != strings.HasPrefix(what, "nobody") || grown > 48 {
+				t.Errorf("%s: %d lines, %v; heap grown by %d MiB", what, len(lines), err, grown)
+			}
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	for line := range strings.Lines(textLog) {
 		f.Add([]byte(line))
 	}
 	f.Add([]byte(`{"time":"x","process":"y","text":"z","trail":[{"list":"l"}]}`))
 	f.Fuzz(func(t *testing.T, text []byte) {
-		read(bytes.NewReader(text), func(l *Line) {
+		read(bytes.NewReader(text), func([]byte) bool { return true }, func(l *Line) {
 			for _, what := range []string{"192.0.2.1", "a@b.example", "c.example", "4ABCDE12345"} {
 				q := newQuestion(what)
 				q.asksFor(l)
