@@ -30,6 +30,11 @@ func (s *session) bdat(arg string) outcome {
 		s.log.Warningf("%smalformed BDAT command syntax from %s: %.100s", s.idPrefix(), s.subject.LogClient, strings.TrimSpace("BDAT "+arg))
 		return say(ok(521, "5.5.4", "Syntax: BDAT count [LAST]"))
 	}
+	if size == 0 && !final {
+		s.log.Warningf("%snull BDAT request from %s", s.idPrefix(), s.subject.LogClient)
+		s.bdatFailed = true
+		return say(ok(551, "5.7.1", "Null BDAT request"))
+	}
 	return s.chunk(size, final)
 }
 

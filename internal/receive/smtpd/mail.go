@@ -106,12 +106,12 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 			}
 			tx.size = n
 		case name == "AUTH" && has && s.saslConfigured():
-			sender, err := smtp.DecodeXtext(value)
-			if err != nil {
-				return ok(501, "5.5.4", "Bad AUTH parameter syntax")
+			if tx.authGiven {
+				return ok(503, "5.5.4", "Error: multiple AUTH= options")
 			}
-			if s.auth != nil {
-				tx.authSender = printableName(sender)
+			tx.authGiven = value != "<>"
+			if tx.authGiven {
+				tx.authSender = printableName(value) // Postfix: as it was given, not decoded
 			}
 		case name == "AUTH" && has:
 			// Postfix: taken without SASL too, and of no consequence.

@@ -57,48 +57,100 @@ func (s *session) path(text, verb string, kind pathKind) (addr string, valid boo
 // parsePath is the syntax alone (RFC 5321 4.1.2). Unless strict, text around
 // the brackets, missing brackets and a source route are taken and dropped.
 func parsePath(text string, kind pathKind, strict bool) (addr string, valid bool) {
-	inner, around, bracketed := unbracket(text)
-	if strict && (around || !bracketed) || around && !bracketed {
+	b := findBrackets(text)
+	inner, around, valid := b.address(text)
+	if !valid || strict && (around || b.opened == 0) {
 		return "", false
 	}
 	inner = stripRoute(strings.Trim(inner, " \t"))
-	if inner == "" {
-		return "", kind == pathReverse && bracketed
-	}
-	if strict && inner[0] == '@' {
+	if strict && strings.HasPrefix(inner, "@") {
 		return "", false
 	}
 	var store [32]address.Token
 	tokens := address.Scan(store[:0], inner, maxPathTokens)
-	if !oneAddress(tokens, bracketed) {
+	if !oneAddress(tokens) {
 		return "", false
 	}
 	var internal [128]byte
 	addr = string(address.AppendInternal(internal[:0], withoutComments(tokens)))
-	return addr, addr != ""
+	return addr, addr != "" || kind == pathReverse
 }
 
 // maxPathTokens bounds what one path costs.
 const maxPathTokens = 1000
 
-// unbracket returns what stands between < and >, and whether there is anything
-// around them.
-func unbracket(text string) (inner string, around, bracketed bool) {
-	open, quoted := -1, false
+// brackets are the < and > of a path that stand outside of quotes and comments.
+type brackets struct {
+	opened, closed int
+	first, last    int  // the octets of the innermost pair
+	lead           bool // nothing but < and blanks stands before the address
+}
+
+func findBrackets(text string) brackets {
+	b := brackets{lead: true}
+	quoted, comment := false, 0
 	for i := 0; i < len(text); i++ {
 		switch c := text[i]; {
 		case c == '\\':
 			i++
-		case c == '"':
+			b.lead = b.lead && b.opened > 0
+		case c == '"' && comment == 0:
 			quoted = !quoted
+			b.lead = b.lead && b.opened > 0
 		case quoted:
-		case c == '<' && open < 0:
-			open = i
-		case c == '>' && open >= 0:
-			return strings.TrimLeft(text[open+1:i], "< \t"), open > 0 || i < len(text)-1, !strings.Contains(text[i:], "<")
+		case c == '(':
+			comment++
+		case c == ')' && comment > 0:
+			comment--
+		case comment > 0:
+		case c == '<':
+			b.lead = b.lead && (b.opened == 0 || strings.Trim(text[b.first+1:i], " \t") == "")
+			b.opened++
+			b.first = i
+		case c == '>':
+			if b.closed++; b.closed == 1 {
+				b.last = i
+			}
+		case b.opened == 0 && c != ' ' && c != '\t' && c != ',':
+			b.lead = false
 		}
 	}
-	return text, false, false
+	return b
+}
+
+// address returns what stands between the brackets, and whether there is
+// anything around them. Postfix: one pair more around the address is taken, and
+// so is a > too many or one alone.
+func (b brackets) address(text string) (inner string, around, valid bool) {
+	switch {
+	case b.opened == 0 && b.closed == 0:
+		return strings.Trim(text, ",;: \t"), false, true
+	case b.opened == 0:
+		before, after := strings.Trim(text[:b.last], " \t"), strings.Trim(text[b.last+1:], " \t")
+		return before + after, true, b.closed == 1 && (before == "" || after == "")
+	case b.closed == 0 || b.last < b.first || b.closed > 2:
+		return "", false, false
+	case b.opened > 2 || b.opened == 2 && (b.closed != 2 || !b.lead):
+		return "", false, false
+	}
+	before, after := text[:b.first], text[b.last+1:]
+	if b.opened == 1 && strings.Contains(before, ":") || hasWords(after) {
+		return "", false, false
+	}
+	return text[b.first+1 : b.last], strings.Trim(before, "< \t") != "" || strings.Trim(after, "> \t") != "", true
+}
+
+// hasWords says whether text holds more than comments and separators.
+func hasWords(text string) bool {
+	var store [8]address.Token
+	for _, t := range address.Scan(store[:0], text, maxPathTokens) {
+		switch t.Kind {
+		case address.Comment, '>', ',', ';':
+		default:
+			return true
+		}
+	}
+	return false
 }
 
 // stripRoute drops a source route, "@a,@b:user@domain" (RFC 5321 appendix C).
@@ -112,18 +164,15 @@ func stripRoute(path string) string {
 	return path
 }
 
-// oneAddress says whether the tokens can be one address: no list, no group, no
-// brackets, and no two words side by side.
-func oneAddress(tokens []address.Token, bracketed bool) bool {
+// oneAddress says whether the tokens can be one address: no list, no brackets,
+// and no two words side by side.
+func oneAddress(tokens []address.Token) bool {
 	word := false
 	for i := range tokens {
 		switch k := tokens[i].Kind; k {
 		case ',', ';', '<', '>':
 			return false
 		case ':', address.Group:
-			if !bracketed {
-				return false
-			}
 			word = false
 		case address.Atom, address.Quoted, address.Literal:
 			if word {

@@ -50,7 +50,7 @@ func (s *session) rcpt(arg string) outcome {
 		return say(e)
 	}
 	if r.orcpt == "" {
-		inner, _, _ := unbracket(path)
+		inner, _, _ := findBrackets(path).address(path)
 		r.orcpt = "rfc822;" + stripRoute(strings.Trim(inner, " \t"))
 	}
 	if len(s.tx.recipients) >= s.conf.RecipientLimit {

@@ -71,7 +71,8 @@ type transaction struct {
 	ret        string // HDRS, FULL
 	envelopeID string // decoded
 	verp       string // delimiters; "" without XVERP
-	authSender string // MAIL AUTH=, of a client that has authenticated
+	authSender string // MAIL AUTH=
+	authGiven  bool   // it was not <>
 	arrival    time.Time
 	recipients []string // accepted ones
 	overshoot  int      // refused because there were too many

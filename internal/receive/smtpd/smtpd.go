@@ -87,6 +87,7 @@ type Server struct {
 	buffers              *sync.Pool
 	bareNewline          smtp.BareNewline
 	own                  map[netip.Addr]bool
+	families             netaddr.Families // inet_protocols
 
 	bareExclusions *matchlist.List
 	forbidden      *matchlist.List
@@ -269,6 +270,7 @@ func (s *Server) openPolicy(e *service.Env) error {
 	if err != nil {
 		return err
 	}
+	s.families = families
 	lookup := net.DefaultResolver.LookupHost
 	ifaces, err := netaddr.ParseInterfaces(context.Background(), s.common.InetInterfaces, families, lookup)
 	if err != nil {

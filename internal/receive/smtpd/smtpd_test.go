@@ -486,18 +486,32 @@ func TestPaths(t *testing.T) {
 		{"<a@b,c@d>", pathForward, "", false, false},
 		{"<a@b><c@d>", pathForward, "", false, false},
 		{"foo<a@b>", pathForward, "a@b", true, false},
-		{"<<a@b>>", pathForward, "a@b", true, false},
+		{"<<a@b>>", pathForward, "a@b", true, true},
 		{"(c)a@b", pathForward, "a@b", true, false},
-		{"a@b>", pathReverse, "", false, false},
+		{"a@b>", pathReverse, "a@b", true, false},
+		{">a@b", pathReverse, "a@b", true, false},
+		{"a>@b", pathReverse, "", false, false},
+		{"<a@b>>", pathReverse, "a@b", true, true},
+		{"<a@b>>>", pathReverse, "", false, false},
+		{"<<a@b>", pathReverse, "", false, false},
+		{"x<<a@b>>", pathReverse, "", false, false},
+		{"<a@b>x", pathReverse, "", false, false},
+		{"<a@b>(c)", pathReverse, "a@b", true, false},
+		{"<a@b>,x", pathReverse, "", false, false},
+		{"(<x>)<a@b>", pathReverse, "a@b", true, false},
+		{"x:y<a@b>", pathReverse, "", false, false},
+		{"a@b,", pathReverse, "a@b", true, false},
 		{"<;>", pathReverse, "", false, false},
-		{`""`, pathReverse, "", false, false},
+		{`""`, pathReverse, "", true, false},
+		{"(c)", pathReverse, "", true, false},
+		{"(c)", pathForward, "", false, false},
 	}
 	for _, tt := range tests {
 		addr, ok := parsePath(tt.text, tt.kind, false)
 		if ok != tt.ok || ok && addr != tt.addr {
 			t.Errorf("parsePath(%q) = %q, %v", tt.text, addr, ok)
 		}
-		if _, ok := parsePath(tt.text, tt.kind, true); ok != tt.strictOK && !(tt.text == "<<a@b>>") {
+		if _, ok := parsePath(tt.text, tt.kind, true); ok != tt.strictOK {
 			t.Errorf("strict parsePath(%q) = %v", tt.text, ok)
 		}
 	}

@@ -38,25 +38,16 @@ func xattrs(arg, verb string) (list [][2]string, bad smtp.Reply) {
 		if len(value) > maxXattr {
 			return nil, ok(501, "5.5.4", "Error: attribute value too long")
 		}
-		decoded, err := smtp.DecodeXtext(value)
-		if err != nil || !printableUTF8(decoded) {
-			return nil, ok(501, "5.5.4", "Bad "+strings.ToUpper(name)+" syntax: "+value)
+		// Postfix: what is not in xtext is taken as it stands.
+		if decoded, err := smtp.DecodeXtext(value); err == nil {
+			value = decoded
 		}
-		list = append(list, [2]string{strings.ToUpper(name), decoded})
+		list = append(list, [2]string{strings.ToUpper(name), printableName(value)})
 	}
 	if len(list) == 0 {
 		return nil, ok(501, "5.5.4", "Syntax: "+verb+" attribute=value...")
 	}
 	return list, smtp.Reply{}
-}
-
-func printableUTF8(s string) bool {
-	for i := 0; i < len(s); i++ {
-		if s[i] < ' ' || s[i] == 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // xclient is XCLIENT: a trusted client speaks for another one, and the dialogue
@@ -73,10 +64,9 @@ func (s *session) xclient(arg string) outcome {
 		return say(bad)
 	}
 	p, helo, proto, login := s.peer, "", "", ""
-	hasLogin := false
 	for _, a := range list {
 		value := a[1]
-		none := value == unavailable || value == tempUnavail
+		none := value == unavailable
 		switch a[0] {
 		case "NAME":
 			p.name, p.status = xname(value)
@@ -91,7 +81,7 @@ func (s *session) xclient(arg string) outcome {
 		case "ADDR":
 			if none {
 				p.addr, p.ip = unknown, netip.Addr{}
-			} else if !setAddr(&p, value) {
+			} else if p.ip, p.addr = s.xaddr(value); p.addr == "" {
 				return say(ok(501, "5.5.4", "Bad ADDR syntax: "+value))
 			}
 		case "PORT":
@@ -99,7 +89,11 @@ func (s *session) xclient(arg string) outcome {
 				return say(ok(501, "5.5.4", "Bad PORT syntax: "+value))
 			}
 		case "DESTADDR":
-			p.serverAddr = xvalue(strings.TrimPrefix(value, "IPV6:"), "0.0.0.0")
+			if p.serverAddr = "0.0.0.0"; !none {
+				if _, p.serverAddr = s.xaddr(value); p.serverAddr == "" {
+					return say(ok(501, "5.5.4", "Bad DESTADDR syntax: "+value))
+				}
+			}
 		case "DESTPORT":
 			if p.serverPort = xvalue(value, "0"); !validPort(p.serverPort) {
 				return say(ok(501, "5.5.4", "Bad DESTPORT syntax: "+value))
@@ -111,16 +105,16 @@ func (s *session) xclient(arg string) outcome {
 				return say(ok(501, "5.5.4", "Bad PROTO syntax: "+value))
 			}
 		case "LOGIN":
-			login, hasLogin = xvalue(value, ""), true
+			login = xvalue(value, "")
 		default:
 			return say(ok(501, "5.5.4", "Bad XCLIENT attribute name: "+a[0]))
 		}
 	}
-	return s.become(p, helo, proto, login, hasLogin)
+	return s.become(p, helo, proto, login)
 }
 
 // become changes the client and greets it.
-func (s *session) become(p peer, helo, proto, login string, hasLogin bool) outcome {
+func (s *session) become(p peer, helo, proto, login string) outcome {
 	s.uncount()
 	s.reset()
 	s.milters.Disconnect()
@@ -134,13 +128,11 @@ func (s *session) become(p peer, helo, proto, login string, hasLogin bool) outco
 	if proto != "" {
 		s.subject.Protocol = proto
 	}
-	if hasLogin {
-		s.auth = nil
-		s.subject.SASLMethod, s.subject.SASLUsername = "", ""
-		if login != "" {
-			s.auth = &authState{method: "XCLIENT", user: login}
-			s.subject.SASLMethod, s.subject.SASLUsername = "XCLIENT", printableName(login)
-		}
+	s.auth = nil // Postfix: also where LOGIN is not given
+	s.subject.SASLMethod, s.subject.SASLUsername = "", ""
+	if login != "" {
+		s.auth = &authState{method: "XCLIENT", user: login}
+		s.subject.SASLMethod, s.subject.SASLUsername = "XCLIENT", printableName(login)
 	}
 	s.subject.PipeliningOK = false
 	s.chooseDiscards()
@@ -155,7 +147,7 @@ func validPort(s string) bool {
 
 // xvalue is a value, or what stands for none.
 func xvalue(value, none string) string {
-	if value == unavailable || value == tempUnavail {
+	if value == unavailable {
 		return none
 	}
 	return value
@@ -174,16 +166,16 @@ func xname(value string) (string, int) {
 	return value, restrict.NameOK
 }
 
-// setAddr reads an address; IPv6 ones may have the prefix "IPV6:".
-func setAddr(p *peer, value string) bool {
+// xaddr reads an address of a family that inet_protocols has; IPv6 ones may
+// have the prefix "IPV6:". The text is "" for what is none.
+func (s *session) xaddr(value string) (netip.Addr, string) {
 	if len(value) > 5 && strings.EqualFold(value[:5], "IPV6:") {
 		value = value[5:]
 	}
 	a, err := netip.ParseAddr(value)
-	if err != nil || a.Zone() != "" {
-		return false
+	a = a.Unmap()
+	if err != nil || a.Zone() != "" || a.Is4() && !s.families.IPv4 || a.Is6() && !s.families.IPv6 {
+		return netip.Addr{}, ""
 	}
-	p.ip = a.Unmap()
-	p.addr = p.ip.String()
-	return true
+	return a, a.String()
 }

@@ -47,13 +47,10 @@ func (s *session) xforward(arg string) outcome {
 				return say(ok(501, "5.5.4", "Bad NAME syntax: "+value))
 			}
 		case "ADDR":
-			x.addr = xvalue(value, unknown)
-			var p peer
-			if x.addr != unknown {
-				if !setAddr(&p, value) {
+			if x.addr = xvalue(value, unknown); x.addr != unknown {
+				if _, x.addr = s.xaddr(value); x.addr == "" {
 					return say(ok(501, "5.5.4", "Bad ADDR syntax: "+value))
 				}
-				x.addr = p.addr
 			}
 		case "PORT":
 			if x.port = xvalue(value, unknown); x.port != unknown && !validPort(x.port) {
