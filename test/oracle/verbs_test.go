@@ -69,7 +69,7 @@ var verbLines = []string{
 	"MAIL FROM:<@relay.example:a@client.example>", "MAIL FROM:<@r.example,@s.example:a@client.example>", "MAIL FROM:<a@[127.0.0.1]>",
 	"MAIL FROM:<a@[IPv6:::1]>", "MAIL FROM:<a@[bad]>", "MAIL FROM:<a@127.0.0.1>", "MAIL FROM:<a>", "MAIL FROM:<a@b@c.example>", "MAIL FROM:<a b@client.example>",
 	"MAIL FROM:<a@client..example>", "MAIL FROM:<.a@client.example>", "MAIL FROM:<a.@client.example>", "MAIL FROM:<@>", "MAIL FROM:<<a@client.example>>",
-	"MAIL FROM:<a@client.example>>", "MAIL FROM:Name <a@client.example>", "MAIL FROM:<a@client.example> SIZE=100", 
+	"MAIL FROM:<a@client.example>>", "MAIL FROM:Name <a@client.example>", "MAIL FROM:<a@client.example> SIZE=100",
 	"MAIL FROM:<a@client.example> SIZE=-1", "MAIL FROM:<a@client.example> SIZE=", "MAIL FROM:<a@client.example> SIZE", "MAIL FROM:<a@client.example> SIZE=99999999999999999999",
 	"MAIL FROM:<a@client.example> BODY=8BITMIME", "MAIL FROM:<a@client.example> BODY=7BIT", "MAIL FROM:<a@client.example> BODY=BINARYMIME", "MAIL FROM:<a@client.example> BODY",
 	"MAIL FROM:<a@client.example> RET=HDRS ENVID=x", "MAIL FROM:<a@client.example> RET=NONE", "MAIL FROM:<a@client.example> RET=FULL RET=FULL",
