@@ -29,6 +29,14 @@ const watched = unix.IN_CLOSE_WRITE | unix.IN_MOVED_TO | unix.IN_CREATE | unix.I
 // WatchFiles watches the files, and every symbolic link on the way to them.
 // What is not there is watched as far as its directory exists.
 func WatchFiles(paths []string) (*FileWatch, error) {
+	w, err := newFileWatch(paths)
+	if err == nil {
+		go w.read()
+	}
+	return w, err
+}
+
+func newFileWatch(paths []string) (*FileWatch, error) {
 	fd, err := unix.InotifyInit1(unix.IN_CLOEXEC | unix.IN_NONBLOCK)
 	if err != nil {
 		return nil, os.NewSyscallError("inotify_init1", err)
@@ -37,7 +45,6 @@ func WatchFiles(paths []string) (*FileWatch, error) {
 	for _, p := range paths {
 		w.follow(fd, p)
 	}
-	go w.read()
 	return w, nil
 }
 
@@ -91,17 +98,22 @@ func (w *FileWatch) read() {
 		if err != nil {
 			return
 		}
-		for b := buf[:n]; len(b) >= unix.SizeofInotifyEvent; {
-			e := (*unix.InotifyEvent)(unsafe.Pointer(&b[0]))
-			end := min(unix.SizeofInotifyEvent+int(e.Len), len(b))
-			name := strings.TrimRight(string(b[unix.SizeofInotifyEvent:end]), "\x00")
-			if w.names[e.Wd][name] || e.Mask&unix.IN_Q_OVERFLOW != 0 {
-				w.mu.Lock()
-				w.last = time.Now()
-				w.mu.Unlock()
-			}
-			b = b[end:]
+		w.note(buf[:n])
+	}
+}
+
+// note takes events that were read.
+func (w *FileWatch) note(b []byte) {
+	for len(b) >= unix.SizeofInotifyEvent {
+		e := (*unix.InotifyEvent)(unsafe.Pointer(&b[0]))
+		end := min(unix.SizeofInotifyEvent+int(e.Len), len(b))
+		name := strings.TrimRight(string(b[unix.SizeofInotifyEvent:end]), "\x00")
+		if w.names[e.Wd][name] || e.Mask&unix.IN_Q_OVERFLOW != 0 {
+			w.mu.Lock()
+			w.last = time.Now()
+			w.mu.Unlock()
 		}
+		b = b[end:]
 	}
 }
 
