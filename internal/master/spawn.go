@@ -25,18 +25,22 @@ func (s *supervisor) spawn(e *entry) {
 	e.live, e.used = c, true
 	s.children[c.pid] = c
 	s.scheduleWake(e)
-	go func() {
-		var b [16]byte
-		for {
-			n, err := c.channel.Read(b[:])
-			if err != nil {
-				return
-			}
-			for _, what := range append([]byte(nil), b[:n]...) {
-				s.post(func() { s.told(c, what) })
-			}
+	go s.listenTo(c)
+}
+
+// listenTo posts what a child says.
+func (s *supervisor) listenTo(c *child) {
+	defer close(c.silent)
+	var b [16]byte
+	for {
+		n, err := c.channel.Read(b[:])
+		if err != nil {
+			return
 		}
-	}()
+		for _, what := range append([]byte(nil), b[:n]...) {
+			s.post(func() { s.told(c, what) })
+		}
+	}
 }
 
 func (s *supervisor) path(e *entry) string {
@@ -75,7 +79,7 @@ func (s *supervisor) start(e *entry) (*child, error) {
 		return nil, fmt.Errorf("start process: %w", err)
 	}
 	s.log.Debugf("spawn command %s; pid %d", path, pid)
-	return &child{pid: pid, entry: e, path: path, channel: os.NewFile(uintptr(ours), "channel")}, nil
+	return &child{pid: pid, entry: e, path: path, channel: os.NewFile(uintptr(ours), "channel"), silent: make(chan struct{})}, nil
 }
 
 // arguments is the command line of a service's process, in Postfix's form, and

@@ -25,6 +25,7 @@ type supervisor struct {
 	services map[string]*entry
 	sockets  map[address]*sys.Listener
 	children map[int]*child
+	ending   int // processes that are gone, whose last words are awaited
 	stopping bool
 
 	rebuildTimer *time.Timer
@@ -46,7 +47,8 @@ type entry struct {
 type child struct {
 	pid     int
 	entry   *entry
-	channel *os.File // our end of the stream
+	channel *os.File      // our end of the stream
+	silent  chan struct{} // closed when all that the process said has been posted
 	path    string
 	ready   bool // start-up succeeded
 	drained bool // was told to finish
@@ -274,16 +276,40 @@ func (s *supervisor) exited(pid int, status syscall.WaitStatus) {
 		return
 	}
 	delete(s.children, pid)
+	s.ending++
+	go func() {
+		waitFor(c.silent, lastWords)
+		s.post(func() { s.buried(c, status) })
+	}()
+}
+
+// lastWords is how long master waits for what a process that is gone has said; a
+// program that leaves its end of the stream to another never ends it.
+const lastWords = time.Second
+
+func waitFor(done <-chan struct{}, limit time.Duration) {
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case <-done:
+	case <-t.C:
+	}
+}
+
+// buried is told of a process of ours that is gone, after all that it said: one
+// that has served is started again at once.
+func (s *supervisor) buried(c *child, status syscall.WaitStatus) {
+	s.ending--
 	c.channel.Close()
 	failed := false
 	switch {
 	case status.Exited() && status.ExitStatus() != 0:
-		s.log.Warningf("process %s pid %d exit status %d", c.path, pid, status.ExitStatus())
+		s.log.Warningf("process %s pid %d exit status %d", c.path, c.pid, status.ExitStatus())
 		failed = true
 	case status.Exited() && !c.ready && !c.drained:
 		failed = true // ended before it served anybody
 	case status.Signaled() && !s.stopping:
-		s.log.Warningf("process %s pid %d killed by signal %d", c.path, pid, status.Signal())
+		s.log.Warningf("process %s pid %d killed by signal %d", c.path, c.pid, status.Signal())
 		failed = true
 	}
 	if failed && !c.used && !c.entry.throttled && !s.stopping {
@@ -360,6 +386,9 @@ func (s *supervisor) startLog() {
 // working says whether a child is left that has to end first. The log service
 // stays for the last lines, and ends when master is gone.
 func (s *supervisor) working() bool {
+	if s.ending > 0 {
+		return true
+	}
 	for _, c := range s.children {
 		if c.entry.Type != "unix-dgram" {
 			return true
