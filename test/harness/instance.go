@@ -352,29 +352,6 @@ func (i *Instance) KillAll() {
 	i.Until("all processes are gone", func() bool { return len(i.Processes()) == 0 })
 }
 
-// Processes lists the living processes of the instance.
-func (i *Instance) Processes() []int {
-	entries, err := os.ReadDir("/proc")
-	i.must(err)
-	var pids []int
-	for _, e := range entries {
-		pid, err := strconv.Atoi(e.Name())
-		if err != nil {
-			continue
-		}
-		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
-		if err != nil {
-			continue
-		}
-		// After the parenthesised name: state ppid pgrp session …
-		f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-		if len(f) > 3 && f[3] == strconv.Itoa(i.master.Process.Pid) && f[0] != "Z" {
-			pids = append(pids, pid)
-		}
-	}
-	return pids
-}
-
 // Command prepares a program of the private root, run as root. A name without
 // a slash is one of the system's commands.
 func (i *Instance) Command(name string, args ...string) *exec.Cmd {
@@ -456,53 +433,59 @@ var (
 	requeued = regexp.MustCompile(`(?m)/pickup\[\d+\]: .* orig_id=([0-9A-Za-z]+)$`)
 )
 
-// WaitSettled waits until no message is in maildrop, incoming or active and
-// every message that qmgr took is removed or rests in deferred, hold or
-// corrupt, and every SMTP session has ended.
+// WaitSettled waits until no message is in maildrop, incoming or active, every
+// message that qmgr took is removed or rests in deferred, hold or corrupt, every
+// SMTP session has ended, and no process of the system has anything to do: lines of
+// different programs reach the log at their own pace.
 func (i *Instance) WaitSettled() {
 	i.T.Helper()
+	last := -1
 	i.Until("the queue settles", func() bool {
-		if i.Count("maildrop")+i.Count("incoming")+i.Count("active") > 0 {
-			return false
-		}
-		log := i.Log()
-		ended := strings.Count(log, "]: disconnect from ")
-		if strings.Count(log, "]: connect from ") != ended || ended < i.Sessions {
-			return false
-		}
-		gone := map[string]bool{}
-		for _, re := range []*regexp.Regexp{goneID, requeued} {
-			for _, m := range re.FindAllStringSubmatch(log, -1) {
-				gone[m[1]] = true
-			}
-		}
-		for _, id := range i.Queue("deferred") {
-			// The log may lag behind the queue.
-			gone[id] = strings.Contains(log, "]: "+id+": to=<")
-		}
-		for _, id := range append(i.Queue("hold"), i.Queue("corrupt")...) {
-			gone[id] = true
-		}
-		for _, m := range activeID.FindAllStringSubmatch(log, -1) {
-			if !gone[m[1]] {
-				return false
-			}
-		}
-		return true
+		ran := i.activity()
+		quiet := ran >= 0 && ran == last
+		last = ran
+		return quiet && i.settled()
 	})
-	i.settleLog()
 }
 
-// AwaitDisconnect waits a while for the server to log the ends of sessions, so
-// that the lines of the next one come after them. A session that the server
-// never ends is waited for in vain.
-func (i *Instance) AwaitDisconnect() {
-	for end := time.Now().Add(2 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		log := i.Log()
-		if strings.Count(log, "]: connect from ") <= strings.Count(log, "]: disconnect from ") {
-			return
+// settled says whether queue and log show that nothing is under way.
+func (i *Instance) settled() bool {
+	if i.Count("maildrop")+i.Count("incoming")+i.Count("active") > 0 {
+		return false
+	}
+	log := i.Log()
+	ended := strings.Count(log, "]: disconnect from ")
+	if strings.Count(log, "]: connect from ") != ended || ended < i.Sessions {
+		return false
+	}
+	gone := map[string]bool{}
+	for _, re := range []*regexp.Regexp{goneID, requeued} {
+		for _, m := range re.FindAllStringSubmatch(log, -1) {
+			gone[m[1]] = true
 		}
 	}
+	for _, id := range i.Queue("deferred") {
+		// The log may lag behind the queue.
+		gone[id] = strings.Contains(log, "]: "+id+": to=<")
+	}
+	for _, id := range append(i.Queue("hold"), i.Queue("corrupt")...) {
+		gone[id] = true
+	}
+	for _, m := range activeID.FindAllStringSubmatch(log, -1) {
+		if !gone[m[1]] {
+			return false
+		}
+	}
+	return true
+}
+
+// AwaitDisconnect waits until the server has logged the end of each session that
+// the test has held, so that the lines of the next one come after them.
+func (i *Instance) AwaitDisconnect() {
+	i.T.Helper()
+	i.Until("all sessions have ended in the log", func() bool {
+		return strings.Count(i.Log(), "]: disconnect from ") >= i.Sessions
+	})
 }
 
 // SyncLog waits until the log service has written what programs that have ended
@@ -521,20 +504,6 @@ func (i *Instance) SyncLog() {
 		return
 	}
 	i.Until("the log service writes", func() bool { return strings.Contains(i.Log(), mark) })
-}
-
-// settleLog waits until the log does not grow any more: lines of different
-// programs reach it at their own pace.
-func (i *Instance) settleLog() {
-	i.T.Helper()
-	size, quiet := -1, 0
-	i.Until("the log is quiet", func() bool {
-		if n := len(i.Log()); n != size {
-			size, quiet = n, 0
-		}
-		quiet++
-		return quiet > 3
-	})
 }
 
 // Queue lists the ids in a queue directory, hashed or not.

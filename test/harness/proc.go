@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -33,6 +34,57 @@ func Stat(pid int, fields ...int) []string {
 func Traced(pid int) bool {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/status")
 	return err == nil && !strings.Contains(string(b), "TracerPid:\t0\n")
+}
+
+// Processes lists the living processes of the instance.
+func (i *Instance) Processes() []int {
+	entries, err := os.ReadDir("/proc")
+	i.must(err)
+	var pids []int
+	for _, e := range entries {
+		pid, err := strconv.Atoi(e.Name())
+		if err != nil {
+			continue
+		}
+		stat, err := os.ReadFile("/proc/" + e.Name() + "/stat")
+		if err != nil {
+			continue
+		}
+		// After the parenthesised name: state ppid pgrp session …
+		f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+		if len(f) > 3 && f[3] == strconv.Itoa(i.master.Process.Pid) && f[0] != "Z" {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
+}
+
+// activity counts how often the threads of all processes have run; -1 while one
+// runs, or is about to.
+func (i *Instance) activity() int {
+	sum := 0
+	for _, pid := range i.Processes() {
+		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
+		for _, path := range threads {
+			b, err := os.ReadFile(path)
+			if err != nil {
+				return -1 // a thread has just ended
+			}
+			for line := range strings.Lines(string(b)) {
+				name, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
+				switch name {
+				case "State":
+					if value[0] != 'S' {
+						return -1
+					}
+				case "voluntary_ctxt_switches", "nonvoluntary_ctxt_switches":
+					n, _ := strconv.Atoi(value)
+					sum += n
+				}
+			}
+		}
+	}
+	return sum
 }
 
 // A Session is an SMTP session that is held open.
