@@ -232,7 +232,7 @@ func oldTable(t *testing.T, dir string) *staleTable {
 // awaitRebuilt waits until the index is a new file.
 func (s *staleTable) awaitRebuilt(t *testing.T) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if now, err := os.Stat(s.path + ".db"); err == nil && !os.SameFile(now, s.then) {
 			return
 		}

@@ -109,7 +109,7 @@ func receive[T any](t *testing.T, c <-chan T) T {
 	select {
 	case v := <-c:
 		return v
-	case <-time.After(10 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nothing came")
 	}
 	panic("unreachable")
@@ -122,7 +122,7 @@ func dial(t *testing.T, path string) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	return c
 }
 
@@ -230,7 +230,7 @@ func TestSessionLimitAndStress(t *testing.T) {
 		t.Errorf("a second session: %v", err)
 	}
 	a.Close()
-	b.SetReadDeadline(time.Now().Add(10 * time.Second))
+	b.SetReadDeadline(time.Now().Add(time.Minute))
 	if _, err := b.Read(make([]byte, 1)); err != nil {
 		t.Error(err)
 	}
@@ -340,7 +340,7 @@ func (a *asked) Attrs(c *attr.Codec) {
 
 func TestServeAttr(t *testing.T) {
 	drain := make(chan struct{})
-	e := &Env{Common: &param.Common{IPCTimeout: 10 * time.Second, MaxIdle: 10 * time.Second}, Draining: drain}
+	e := &Env{Common: &param.Common{IPCTimeout: time.Minute, MaxIdle: time.Minute}, Draining: drain}
 	ours, theirs := net.Pipe()
 	done := make(chan error, 1)
 	go func() {

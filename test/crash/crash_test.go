@@ -72,6 +72,7 @@ func TestKill(t *testing.T) {
 			kills[name] += kill(i, name)
 			time.Sleep(250 * time.Millisecond)
 		}
+		l.wait("250", 100)
 		syscall.Kill(i.MasterPID(), syscall.SIGKILL)
 		kills["master"]++
 		time.Sleep(200 * time.Millisecond)
@@ -129,13 +130,12 @@ func drain(t *testing.T, i *harness.Instance) {
 	i.Until("the queue is empty", func() bool {
 		i.Run("", "postqueue", "-f")
 		// A message moves from maildrop to incoming to active to deferred, and back to active.
-		for range 2 {
-			if complete(i, "maildrop")+complete(i, "incoming")+i.Count("active")+i.Count("deferred") > 0 {
-				return false
-			}
-		}
-		return true
+		return empty(i) && empty(i)
 	})
+}
+
+func empty(i *harness.Instance) bool {
+	return complete(i, "maildrop")+complete(i, "incoming")+i.Count("active")+i.Count("deferred") == 0
 }
 
 // complete is the number of complete messages in a directory: what a killed

@@ -51,7 +51,7 @@ func powerCut(t *testing.T, journal string) {
 	i.Start()
 	i.Until("the queue is empty", func() bool {
 		i.Run("", "postqueue", "-f")
-		return complete(i, "incoming")+i.Count("active")+i.Count("deferred") == 0
+		return empty(i) && empty(i)
 	})
 	found := map[string]int{}
 	for _, user := range []string{"alice", "bob"} {

@@ -450,7 +450,7 @@ func (i *Instance) WaitSettled() {
 
 // settled says whether queue and log show that nothing is under way.
 func (i *Instance) settled() bool {
-	if i.Count("maildrop")+i.Count("incoming")+i.Count("active") > 0 {
+	if !i.Empty("maildrop", "incoming", "active") {
 		return false
 	}
 	log := i.Log()
@@ -520,6 +520,20 @@ func (i *Instance) Queue(name string) []string {
 
 // Count is the number of files in a queue directory.
 func (i *Instance) Count(queue string) int { return len(i.Queue(queue)) }
+
+// Empty says whether no file is in any of some queue directories. A message moves
+// from one to the next, and a notice comes into incoming before what it is about
+// leaves active: what moved past the first look is seen by the second.
+func (i *Instance) Empty(queues ...string) bool {
+	for range 2 {
+		for _, queue := range queues {
+			if i.Count(queue) > 0 {
+				return false
+			}
+		}
+	}
+	return true
+}
 
 // Until polls a condition and fails the test when it does not come true.
 func (i *Instance) Until(what string, done func() bool) {

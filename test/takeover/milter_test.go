@@ -58,7 +58,7 @@ func TestEditedByMilters(t *testing.T) {
 			t.Fatal(out)
 		}
 		flush(i, "the queue is empty", func() bool {
-			return i.Count("hold")+i.Count("incoming")+i.Count("active")+i.Count("deferred") == 0
+			return i.Empty("hold", "incoming", "active", "deferred")
 		})
 		got := texts(t, i, "mail/alice/new/*")
 		want := []string{"Return-Path: <changed.sender@example.com>", "\nX-Top: top\n", "\nX-Three: three, which is longer than a pointer\n",

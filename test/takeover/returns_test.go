@@ -46,7 +46,7 @@ func TestReturns(t *testing.T) {
 			t.Fatal(out)
 		}
 		flush(i, "the queue is empty", func() bool {
-			return i.Count("incoming")+i.Count("active")+i.Count("deferred") == 0
+			return i.Empty("incoming", "active", "deferred")
 		})
 		notices := texts(t, i, "mail/bob/new/*")
 		for _, want := range [][]string{

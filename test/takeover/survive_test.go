@@ -187,7 +187,7 @@ func TestMessagesSurvive(t *testing.T) {
 		i.Start()
 		i.Run("", "postqueue", "-f")
 		i.Until("all but one is delivered", func() bool {
-			return i.Count("deferred")+i.Count("incoming")+i.Count("active")+i.Count("maildrop") == 0
+			return i.Empty("maildrop", "incoming", "active", "deferred")
 		})
 		if n := i.Count("hold"); n != 1 {
 			t.Errorf("%d messages on hold, want 1", n)
@@ -197,7 +197,7 @@ func TestMessagesSurvive(t *testing.T) {
 		}
 		i.Run("", "postqueue", "-f")
 		i.Until("the held one is delivered, too", func() bool {
-			return i.Count("deferred")+i.Count("hold")+i.Count("incoming")+i.Count("active") == 0
+			return i.Empty("hold", "incoming", "active", "deferred")
 		})
 		if got := strings.Join(envelopes(next.Got()), "\n"); got != wantEnvelopes {
 			t.Errorf("the next hop was told:\n%s\nwant:\n%s", got, wantEnvelopes)

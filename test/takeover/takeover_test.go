@@ -69,7 +69,7 @@ func takeover(t *testing.T, from, to harness.System, long string) {
 	}
 	i.Run("", "postsuper", "-H", "ALL")
 	flush(i, "everything is delivered", func() bool {
-		return i.Count("hold")+i.Count("incoming")+i.Count("active")+i.Count("deferred")+i.Count("active") == 0
+		return i.Empty("hold", "incoming", "active", "deferred")
 	})
 	if n := delivered(t, i, "alice"); n != 5 {
 		t.Errorf("alice has %d messages", n)

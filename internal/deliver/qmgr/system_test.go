@@ -265,7 +265,7 @@ func (s *system) trigger(text string) {
 // wait waits for a condition, with the log as explanation when it fails.
 func (s *system) wait(what string, ok func() bool) {
 	s.t.Helper()
-	limit := time.Now().Add(20 * time.Second)
+	limit := time.Now().Add(time.Minute)
 	for !ok() {
 		if time.Now().After(limit) {
 			s.t.Fatalf("%s does not happen; log:\n%s", what, strings.Join(s.lines(), "\n"))

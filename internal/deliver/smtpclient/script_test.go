@@ -86,7 +86,7 @@ func (s *server) start() {
 
 func (s *server) play(c net.Conn, script string) {
 	defer func() { c.Close() }()
-	c.SetDeadline(time.Now().Add(10 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	r := bufio.NewReader(c)
 	for line := range strings.Lines(script) {
 		line = strings.TrimSpace(line)

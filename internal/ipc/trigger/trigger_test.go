@@ -27,13 +27,13 @@ func TestSendSocket(t *testing.T) {
 		b, _ := io.ReadAll(c)
 		got <- string(b)
 	}()
-	if err := Send(dir, "public", "pickup", Wakeup, time.Second); err != nil {
+	if err := Send(dir, "public", "pickup", Wakeup, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	if s := <-got; s != "W" {
 		t.Errorf("got %q", s)
 	}
-	if err := Send(dir, "public", "missing", Wakeup, time.Second); err == nil {
+	if err := Send(dir, "public", "missing", Wakeup, time.Minute); err == nil {
 		t.Error("missing service: no error")
 	}
 }
@@ -45,7 +45,7 @@ func TestSendFIFO(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if err := Send(dir, "public", "qmgr", Wakeup, time.Second); err == nil {
+	if err := Send(dir, "public", "qmgr", Wakeup, time.Minute); err == nil {
 		t.Error("nobody reads: no error")
 	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -53,7 +53,7 @@ func TestSendFIFO(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	if err := Send(dir, "public", "qmgr", FlushDead, time.Second); err != nil {
+	if err := Send(dir, "public", "qmgr", FlushDead, time.Minute); err != nil {
 		t.Fatal(err)
 	}
 	b := make([]byte, 4)

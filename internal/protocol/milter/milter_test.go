@@ -160,7 +160,7 @@ func TestAnswers(t *testing.T) {
 	} {
 		t.Run(tt.script, func(t *testing.T) {
 			m := miltertest.New(t, tt.script)
-			c, lines := chain(t, settings(t, 10*time.Second, "tempfail"), m.Port)
+			c, lines := chain(t, settings(t, time.Minute, "tempfail"), m.Port)
 			if got := session(c, &notebook{}); got != tt.want {
 				t.Errorf("got %q, want %q\n%s", got, tt.want, strings.Join(m.Got(), "\n"))
 			}
@@ -188,8 +188,9 @@ func TestDefaultAction(t *testing.T) {
 		{"shutdown", "connect: shutdown", "mail: shutdown"},
 	} {
 		t.Run(tt.action, func(t *testing.T) {
+			t.Parallel()
 			m := miltertest.New(t, "mail hang")
-			s := settings(t, 200*time.Millisecond, tt.action)
+			s := settings(t, time.Second, tt.action)
 			c, _ := chain(t, s, nobody)
 			if got := session(c, &notebook{}); got != tt.down {
 				t.Errorf("down: got %q, want %q", got, tt.down)
@@ -218,7 +219,7 @@ func TestEdits(t *testing.T) {
 		{"eom packet 2<a@b>\\0\neom packet e<c@d>\\0", "to <a@b> |from <c@d> "},
 	} {
 		m := miltertest.New(t, tt.script+"\neom continue")
-		c, _ := chain(t, settings(t, 10*time.Second, "tempfail"), m.Port)
+		c, _ := chain(t, settings(t, time.Minute, "tempfail"), m.Port)
 		var n notebook
 		session(c, &n)
 		if got := strings.Join(n.lines, "|"); got != tt.want {
@@ -240,7 +241,7 @@ func TestNegotiation(t *testing.T) {
 		{"header skip", "header \"X-Two\"", "header \"Subject\"|eoh"},
 	} {
 		m := miltertest.New(t, tt.script)
-		c, _ := chain(t, settings(t, 10*time.Second, "tempfail"), m.Port)
+		c, _ := chain(t, settings(t, time.Minute, "tempfail"), m.Port)
 		if got := session(c, &notebook{}); got != "continue" {
 			t.Errorf("%s: %s", tt.script, got)
 		}
@@ -268,7 +269,7 @@ func TestNegotiation(t *testing.T) {
 
 func TestLargeBody(t *testing.T) {
 	m := miltertest.New(t, "")
-	c, _ := chain(t, settings(t, 10*time.Second, "tempfail"), m.Port)
+	c, _ := chain(t, settings(t, time.Minute, "tempfail"), m.Port)
 	old := sample.body
 	sample.body = slices.Repeat([]string{strings.Repeat("x", 998)}, 200)
 	defer func() { sample.body = old }()

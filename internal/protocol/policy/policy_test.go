@@ -56,7 +56,7 @@ func serve(t *testing.T, answer func(n int, request string) string) (Config, *at
 			}()
 		}
 	}()
-	return Config{Network: "unix", Address: path, Name: "private/policy", Timeout: 5 * time.Second,
+	return Config{Network: "unix", Address: path, Name: "private/policy", Timeout: time.Minute,
 		MaxIdle: time.Minute, MaxTTL: time.Minute, TryLimit: 2, RetryDelay: time.Millisecond}, conns
 }
 

@@ -72,7 +72,7 @@ func TestSaslauthd(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s, err := NewCyrus(c, "example.org", "mail.example.org", 300*time.Millisecond, noDB)
+	s, err := NewCyrus(c, "example.org", "mail.example.org", time.Second, noDB)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -190,7 +190,7 @@ func TestMissingUserFile(t *testing.T) {
 // A realm completes names; what is asked for at once is bounded.
 func TestNativeRealm(t *testing.T) {
 	f, _, _ := userFile(t, "joe@example.org:"+secretOf(t, schemeSSHA, "secret"))
-	n, _ := NewNative(f, "example.org", time.Millisecond)
+	n, _ := NewNative(f, "example.org", 100*time.Millisecond)
 	if got := converse(t, n, "PLAIN", "\x00joe\x00secret"); got != (Result{Outcome: Success, User: "joe@example.org"}) {
 		t.Errorf("got %+v", got)
 	}

@@ -71,7 +71,7 @@ func talk(c net.Conn) {
 }
 
 func TestDovecot(t *testing.T) {
-	d := NewDovecot(serve(t), 5*time.Second)
+	d := NewDovecot(serve(t), time.Minute)
 	defer d.Close()
 	ctx := context.Background()
 	mechs, err := d.Mechanisms(ctx)
@@ -159,7 +159,7 @@ func TestDovecotMisbehaves(t *testing.T) {
 				}
 			}
 		}()
-		d := NewDovecot("unix:"+path, 200*time.Millisecond)
+		d := NewDovecot("unix:"+path, time.Second)
 		_, _, err = d.Start(context.Background(), "PLAIN", Peer{Service: "smtp"}, "AGpvZQBzZWNyZXQ=", true)
 		if err == nil || !strings.Contains(err.Error(), tt.want) && !strings.Contains(err.Error(), "reset") && !strings.Contains(err.Error(), "broken pipe") {
 			t.Errorf("a service that %s: got %v, want %q", tt.name, err, tt.want)
@@ -172,7 +172,7 @@ func TestDovecotMisbehaves(t *testing.T) {
 // A service that was started anew is found again, and its mechanisms with it.
 func TestDovecotRestarts(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "auth")
-	d := NewDovecot(path, 5*time.Second)
+	d := NewDovecot(path, time.Minute)
 	defer d.Close()
 	for range 2 {
 		l, err := net.Listen("unix", path)
@@ -233,7 +233,7 @@ func TestDovecotOAuth(t *testing.T) {
 			}
 		}
 	}()
-	d := NewDovecot(path, 5*time.Second)
+	d := NewDovecot(path, time.Minute)
 	defer d.Close()
 	ctx := context.Background()
 	for _, mech := range []string{"OAUTHBEARER", "XOAUTH2"} {

@@ -87,7 +87,7 @@ func newInstance(t testing.TB, config string) *instance {
 		t.Fatal(err)
 	}
 	in.listen("public/cleanup", func(c net.Conn) { in.s.Serve(context.Background(), c) })
-	ep := endpoint.New("", "public", "cleanup", ipc.Protocol, endpoint.Times{Timeout: 10 * time.Second})
+	ep := endpoint.New("", "public", "cleanup", ipc.Protocol, endpoint.Times{Timeout: time.Minute})
 	in.client = ipc.NewClient(ep, 10*time.Second)
 	t.Cleanup(func() { in.client.Close() })
 	return in

@@ -204,7 +204,7 @@ func (b *bench) dial(t testing.TB) *caller {
 		t.Fatal(err)
 	}
 	c := &caller{t: t, Conn: here, r: bufio.NewReader(here), done: make(chan struct{})}
-	here.SetDeadline(time.Now().Add(20 * time.Second))
+	here.SetDeadline(time.Now().Add(time.Minute))
 	go func() {
 		defer close(c.done)
 		b.Serve(context.Background(), there)

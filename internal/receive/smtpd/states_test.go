@@ -101,7 +101,7 @@ func TestStates(t *testing.T) {
 						}
 					}
 				}
-				c.SetDeadline(time.Now().Add(20 * time.Second))
+				c.SetDeadline(time.Now().Add(time.Minute))
 			}
 		}
 	}

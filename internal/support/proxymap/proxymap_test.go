@@ -79,7 +79,7 @@ func start(t *testing.T, name string, conf source) (*table.Opener, func() []stri
 	}()
 	client := table.NewOpener(types)
 	ep := endpoint.New(filepath.Dir(dir), filepath.Base(dir), "proxymap", proxymap.Protocol,
-		endpoint.Times{Timeout: 10 * time.Second, Idle: time.Second})
+		endpoint.Times{Timeout: time.Minute, Idle: time.Second})
 	client.Proxy, client.ProxyCache = proxymap.Opener(ep), proxymap.CacheOpener(ep)
 	return client, lines
 }

@@ -89,7 +89,7 @@ func TestService(t *testing.T) {
 	}
 	none := ipc.NewClient(t.TempDir(), "tlsmgr")
 	begin := time.Now()
-	if _, _, err := none.TicketKeys(ctx); err == nil || time.Since(begin) > time.Second {
+	if _, _, err := none.TicketKeys(ctx); err == nil || time.Since(begin) > 20*time.Second {
 		t.Errorf("without a service: %v after %v", err, time.Since(begin))
 	}
 	ctx, cancel := context.WithCancel(ctx)

@@ -75,7 +75,7 @@ func serve(t *testing.T, answers map[string]string) (address string, told chan [
 
 func config(t *testing.T, address string, speed bool) (Config, *[]string) {
 	var warned []string
-	return Config{Network: "unix", Address: address, Name: "filter", Hello: "me.example", Timeout: 10 * time.Second,
+	return Config{Network: "unix", Address: address, Name: "filter", Hello: "me.example", Timeout: time.Minute,
 		SpeedAdjust: speed, TempDir: t.TempDir(), Warn: func(f string, a ...any) { warned = append(warned, fmt.Sprintf(f, a...)) }}, &warned
 }
 
@@ -148,7 +148,7 @@ func TestFilterHears(t *testing.T) {
 func TestFilterHangs(t *testing.T) {
 	address, _ := serve(t, map[string]string{".": ""})
 	c, warned := config(t, address, false)
-	c.Timeout = 50 * time.Millisecond
+	c.Timeout = time.Second
 	r, _ := pass(t, c)
 	if r.Code != 451 || !slices.Equal(*warned, []string{"timeout talking to proxy filter"}) {
 		t.Errorf("got %q, warned %q", r.String(), *warned)
