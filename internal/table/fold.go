@@ -3,12 +3,14 @@ package table
 import (
 	"context"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"golang.org/x/text/cases"
 )
 
-// opened is a table with what its user asked for: folded keys, UTF-8 only.
+// opened is a table with what its user asked for, folded keys and UTF-8 only,
+// and what holds for all.
 type opened struct {
 	Table
 	spec string
@@ -26,13 +28,12 @@ func (o *Opener) wrap(spec string, t Type, tab Table) Table {
 		utf8:  o.UTF8 && o.Flags&AnyOctets == 0,
 		log:   o.logger(),
 	}
-	if !w.fold && !w.utf8 {
-		return tab
-	}
 	return w
 }
 
-// Lookup folds and checks the key, and checks the value.
+// Lookup folds and checks the key, and checks the value, which ends at a NUL as
+// in Postfix: between services it would end there, too, and what follows would
+// be read as something else.
 func (t *opened) Lookup(ctx context.Context, key string) (string, bool, error) {
 	if t.utf8 && !utf8.ValidString(key) {
 		t.log.Warningf("%s: non-UTF-8 key \"%s\": malformed UTF-8 or invalid codepoint", t.spec, key)
@@ -42,6 +43,7 @@ func (t *opened) Lookup(ctx context.Context, key string) (string, bool, error) {
 		key = Fold(key, t.utf8)
 	}
 	value, found, err := t.Table.Lookup(ctx, key)
+	value, _, _ = strings.Cut(value, "\x00")
 	if found && t.utf8 && !utf8.ValidString(value) {
 		t.log.Warningf("%s: key \"%s\": non-UTF-8 value \"%s\": ignoring this entry", t.spec, key, value)
 		return "", false, fmt.Errorf("%s: key %q: value is not UTF-8", t.spec, key)

@@ -110,3 +110,66 @@ func FuzzNetstring(f *testing.F) {
 		unquote(s)
 	})
 }
+
+// A server that is slow to answer one session answers the others meanwhile.
+func TestSlowAnswer(t *testing.T) {
+	others := make(chan struct{})
+	addr := serve(t, func(r *bufio.Reader, c net.Conn) error {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			return err
+		}
+		if line == "get slow\n" {
+			<-others
+		}
+		_, err = c.Write([]byte("200 " + strings.TrimPrefix(line, "get ")))
+		return err
+	})
+	tab, err := table.NewOpener(Types()).Open("tcp:" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tab.Close()
+	slow := make(chan string)
+	go func() {
+		value, _, err := tab.Lookup(context.Background(), "slow")
+		slow <- fmt.Sprint(value, err)
+	}()
+	for range 3 {
+		if got, _, err := tab.Lookup(context.Background(), "fast"); got != "fast" || err != nil {
+			t.Errorf("got %q, %v", got, err)
+		}
+	}
+	close(others)
+	if got, want := <-slow, "slow<nil>"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// A value ends at a NUL, whatever the server sends after it.
+func TestHostileAnswers(t *testing.T) {
+	addr := serve(t, func(r *bufio.Reader, c net.Conn) error {
+		if _, err := r.ReadString('\n'); err != nil {
+			return err
+		}
+		_, err := c.Write([]byte("200 a%00status%00b\n"))
+		return err
+	})
+	check(t, "tcp:"+addr, map[string]string{"x": "a"})
+	addr = serve(t, func(r *bufio.Reader, c net.Conn) error {
+		if _, err := r.ReadString('\n'); err != nil {
+			return err
+		}
+		_, err := c.Write([]byte("200 " + strings.Repeat("x", 2*lineLimit) + "\n"))
+		return err
+	})
+	tab, err := table.NewOpener(Types()).Open("tcp:" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tab.Close()
+	want := "tcp:" + addr + ": the reply is longer than 4096 octets"
+	if _, _, err := tab.Lookup(context.Background(), "x"); err == nil || err.Error() != want {
+		t.Errorf("got %v, want %s", err, want)
+	}
+}

@@ -20,7 +20,7 @@ import (
 
 // Limits of both protocols (Postfix: DICT_TCP_*, DICT_SOCKMAP_*).
 const (
-	maxTries    = 2
+	maxTries    = 2 // Postfix: ten for tcp; the second is over a new connection
 	retryDelay  = 1 * time.Second
 	ioTimeout   = 100 * time.Second
 	idleTimeout = 10 * time.Second
@@ -35,69 +35,105 @@ func Types() []table.Type {
 	}
 }
 
-// A server keeps one connection, which its users take in turn.
+// A server is asked by several sessions at once, each over a connection of its
+// own, so that a slow answer to one does not hold up the others. A connection
+// that is not used is kept for the next one that asks.
 type server struct {
 	network, addr string
 
-	mu   sync.Mutex
-	conn net.Conn
+	mu     sync.Mutex
+	idle   []*conn // the last one used at the end
+	closed bool
+}
+
+type conn struct {
+	net.Conn
 	r    *bufio.Reader
 	used time.Time
 }
 
 // ask calls exchange with a connection, and with a fresh one if that fails.
 func (s *server) ask(ctx context.Context, exchange func(net.Conn, *bufio.Reader) error) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var err error
-	for try := 1; try <= maxTries; try++ {
-		if try > 1 {
-			select {
-			case <-ctx.Done():
-				return ctx.Err()
-			case <-time.After(retryDelay):
-			}
+	c := s.kept()
+	for try := 1; ; try++ {
+		err := s.once(ctx, c, exchange)
+		if err == nil || try == maxTries {
+			return err
 		}
-		if err = s.once(ctx, exchange); err == nil {
-			return nil
+		c = nil
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(retryDelay):
 		}
-		s.drop()
 	}
-	return err
 }
 
-func (s *server) once(ctx context.Context, exchange func(net.Conn, *bufio.Reader) error) error {
-	if s.conn != nil && time.Since(s.used) > idleTimeout {
-		s.drop()
-	}
+// once asks over c, or a new connection if it is nil, and keeps it if that went
+// well.
+func (s *server) once(ctx context.Context, c *conn, exchange func(net.Conn, *bufio.Reader) error) error {
 	deadline := time.Now().Add(ioTimeout)
-	if s.conn == nil {
+	if c == nil {
 		d := net.Dialer{Deadline: deadline}
-		c, err := d.DialContext(ctx, s.network, s.addr)
+		dialed, err := d.DialContext(ctx, s.network, s.addr)
 		if err != nil {
 			return err
 		}
-		s.conn, s.r = c, bufio.NewReaderSize(c, lineLimit+1)
+		c = &conn{Conn: dialed, r: bufio.NewReaderSize(dialed, lineLimit+1)}
 	}
-	s.conn.SetDeadline(deadline)
-	stop := context.AfterFunc(ctx, func() { s.conn.SetDeadline(time.Unix(1, 0)) })
-	defer stop()
-	s.used = time.Now()
-	return exchange(s.conn, s.r)
+	c.SetDeadline(deadline)
+	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
+	err := exchange(c, c.r)
+	if !stop() && err == nil {
+		err = ctx.Err() // the deadline may have passed for the next one
+	}
+	if err != nil {
+		c.Close()
+		return err
+	}
+	s.keep(c)
+	return nil
 }
 
-func (s *server) drop() {
-	if s.conn != nil {
-		s.conn.Close()
-		s.conn = nil
+// kept takes the connection that was used last; nil if there is none. Those
+// that nobody wanted for a while are closed.
+func (s *server) kept() *conn {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for len(s.idle) > 0 && now.Sub(s.idle[0].used) > idleTimeout {
+		s.idle[0].Close()
+		s.idle = s.idle[1:]
 	}
+	n := len(s.idle) - 1
+	if n < 0 {
+		return nil
+	}
+	c := s.idle[n]
+	s.idle = s.idle[:n]
+	return c
 }
 
-// Close closes the connection.
+func (s *server) keep(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		c.Close()
+		return
+	}
+	c.used = time.Now()
+	s.idle = append(s.idle, c)
+}
+
+// Close closes the connections.
 func (s *server) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.drop()
+	s.closed = true
+	for _, c := range s.idle {
+		c.Close()
+	}
+	s.idle = nil
 	return nil
 }
 
@@ -140,6 +176,9 @@ func (t *tcpTable) Lookup(ctx context.Context, key string) (string, bool, error)
 			return err
 		}
 		line, err := r.ReadSlice('\n')
+		if errors.Is(err, bufio.ErrBufferFull) {
+			return fmt.Errorf("the reply is longer than %d octets", lineLimit)
+		}
 		if err != nil {
 			return fmt.Errorf("read reply: %w", err)
 		}
