@@ -34,6 +34,7 @@ import (
 	"postern/internal/support/anvil"
 	"postern/internal/support/bounce"
 	"postern/internal/support/flush"
+	"postern/internal/support/nbdbreindexd"
 	"postern/internal/support/postlogd"
 	"postern/internal/support/proxymap"
 	"postern/internal/support/showq"
@@ -54,6 +55,7 @@ func daemons() []service.Program {
 		{Name: "flush", New: flush.New, Unlimited: true},
 		{Name: "lmtp", New: smtpclient.NewLMTP},
 		{Name: "local", New: local.New, Root: true},
+		{Name: "nbdb_reindexd", New: nbdbreindexd.New, Root: true, Single: true},
 		{Name: "pickup", New: pickup.New, Single: true},
 		{Name: "pipe", New: pipe.New, Root: true},
 		{Name: "postlogd", New: postlogd.New, Single: true},

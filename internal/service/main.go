@@ -18,7 +18,9 @@ import (
 	"postern/internal/config/param"
 	"postern/internal/ipc/endpoint"
 	"postern/internal/ipc/proxymap"
+	"postern/internal/ipc/reindex"
 	"postern/internal/table"
+	"postern/internal/table/migration"
 )
 
 // ConfigDirectory is where main.cf is when neither -c nor MAIL_CONFIG says.
@@ -276,6 +278,9 @@ func (s *process) open() error {
 	return s.service.Open(s.env)
 }
 
+// reindexer is the program that builds what the others ask for.
+const reindexer = "nbdb_reindexd"
+
 // prepare makes the environment of the program.
 func (s *process) prepare() error {
 	tables := table.NewOpener(s.types)
@@ -290,11 +295,18 @@ func (s *process) prepare() error {
 	set := param.NewSet()
 	s.common.Params(set)
 	tables.Setting = set.Settings(s.config)
+	var build func(typ, path string) error
+	if s.opt.program != reindexer {
+		build = reindex.Builder("", s.common.NonBDBServiceName)
+	}
+	if err := migration.Apply(tables, &s.common, build); err != nil {
+		return err
+	}
 	tables.Proxy = proxymap.Opener(endpoint.New("", "private", s.common.ProxymapServiceName, proxymap.Protocol,
 		endpoint.Times{Timeout: s.common.IPCTimeout, Idle: s.common.IPCIdle}))
 	// Who has removed proxymap from master.cf gets his databases all the same.
-	_, err := os.Stat(filepath.Join("private", s.common.ProxymapServiceName))
-	tables.ShareDatabases = err == nil
+	_, missing := os.Stat(filepath.Join("private", s.common.ProxymapServiceName))
+	tables.ShareDatabases = missing == nil
 	tables.ProxyCache = proxymap.CacheOpener(endpoint.New("", "private", s.common.ProxywriteServiceName, proxymap.Protocol,
 		endpoint.Times{Timeout: s.common.IPCTimeout, Idle: s.common.IPCIdle}))
 	limit := s.opt.limit

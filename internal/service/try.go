@@ -6,6 +6,7 @@ import (
 	"postern/internal/config/mastercf"
 	"postern/internal/config/param"
 	"postern/internal/table"
+	"postern/internal/table/migration"
 )
 
 // A Trial is what trying to start a service has shown.
@@ -92,6 +93,9 @@ func (s *process) try(entry *mastercf.Service, open bool) (err error) {
 	if err := s.prepare(); err != nil || !open {
 		return err
 	}
+	if err := migration.Apply(s.env.Tables, &s.common, nil); err != nil { // a trial builds nothing
+		return err
+	}
 	s.direct(s.env.Tables)
 	return s.service.Open(s.env)
 }
@@ -101,6 +105,6 @@ func (s *process) try(entry *mastercf.Service, open bool) (err error) {
 func (s *process) direct(tables *table.Opener) {
 	own := table.NewOpener(s.types)
 	own.Log, own.DefaultType, own.UTF8, own.ErrorIsFatal = s.log, tables.DefaultType, tables.UTF8, tables.ErrorIsFatal
-	own.Setting, tables.ShareDatabases = tables.Setting, false
+	own.Setting, own.Redirect, tables.ShareDatabases = tables.Setting, tables.Redirect, false
 	tables.Proxy = func(spec string, f table.Flags) (table.Table, error) { return own.With(f).Open(spec) }
 }

@@ -61,6 +61,9 @@ type Opener struct {
 	// Preread has the contents of configuration files that were read while
 	// privileges allowed it, by path; others are read when they are wanted.
 	Preread map[string][]byte
+	// Redirect returns the type that a table is opened with in the place of the
+	// one that its name says; nil: that one.
+	Redirect func(typ, name string) (string, error)
 	// Proxy opens a table in the proxymap service; nil: this program has none,
 	// and "proxy:" is refused.
 	Proxy func(spec string, f Flags) (Table, error)
@@ -145,6 +148,11 @@ func (o *Opener) open(spec string) (Table, error) {
 			return nil, err
 		}
 	}
+	if o.Redirect != nil {
+		if typeName, err = o.Redirect(typeName, name); err != nil {
+			return o.unusable(spec, err)
+		}
+	}
 	t, known := o.Lookup(typeName)
 	var tab Table
 	if typeName == "proxy" && o.Proxy != nil {
@@ -159,13 +167,18 @@ func (o *Opener) open(spec string) (Table, error) {
 		tab, err = t.Open(name, o)
 	}
 	if err != nil {
-		if o.ErrorIsFatal {
-			return nil, err
-		}
-		o.logger().Errorf("%v", err)
-		return &surrogate{spec: spec, cause: err, log: o.logger()}, nil
+		return o.unusable(spec, err)
 	}
 	return o.wrap(typeName+":"+name, t, tab), nil
+}
+
+// unusable is what takes the place of a table that cannot be opened.
+func (o *Opener) unusable(spec string, err error) (Table, error) {
+	if o.ErrorIsFatal {
+		return nil, err
+	}
+	o.logger().Errorf("%v", err)
+	return &surrogate{spec: spec, cause: err, log: o.logger()}, nil
 }
 
 // OpenCache opens "type:name" as a cache, which one user changes. "proxy:" asks

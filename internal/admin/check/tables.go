@@ -9,6 +9,7 @@ import (
 	"postern/internal/config/maincf"
 	"postern/internal/config/param"
 	"postern/internal/table"
+	"postern/internal/table/migration"
 )
 
 // tableEndings end the names of parameters that list tables, or lists in which
@@ -77,6 +78,9 @@ func (c *checker) openTable(spec, name string) (Finding, bool) {
 	o := table.NewOpener(c.Tables)
 	o.Log, o.DefaultType, o.ErrorIsFatal = said, c.common.DefaultDatabaseType, true
 	o.Setting = c.set.Settings(c.main)
+	if err := migration.Apply(o, &c.common, nil); err != nil {
+		return Finding{Severity: Error, Message: fmt.Sprintf("table %s: %v", spec, err)}, true
+	}
 	inner := *o
 	o.Proxy = func(spec string, f table.Flags) (table.Table, error) { return inner.With(f).Open(spec) }
 	o.Setting = c.set.Settings(c.main)
@@ -88,6 +92,11 @@ func (c *checker) openTable(spec, name string) (Finding, bool) {
 		}
 		return Finding{Severity: Error, Message: fmt.Sprintf("table %s: unsupported dictionary type: %s", spec, typ),
 			Remedy: `"postconf -m" lists the types`}, true
+	}
+	if o.Redirect != nil {
+		if to, err := o.Redirect(typ, path); err == nil {
+			typ = to
+		}
 	}
 	if _, err := o.Open(spec); err != nil {
 		return Finding{Severity: Error, Message: fmt.Sprintf("table %s: %v", spec, err), Remedy: remedyFor(typ, path)}, true

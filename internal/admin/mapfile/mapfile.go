@@ -15,7 +15,9 @@ import (
 	"postern/internal/admin/command"
 	"postern/internal/ipc/endpoint"
 	"postern/internal/ipc/proxymap"
+	"postern/internal/ipc/reindex"
 	"postern/internal/table"
+	"postern/internal/table/migration"
 	"postern/internal/table/source"
 )
 
@@ -65,7 +67,9 @@ func Run(d Dialect, types []table.Type, args []string, stdin io.Reader, stdout, 
 	if err := r.Load(command.ConfigDirectory(r.dir)); err != nil {
 		return r.Fail(command.Failure, "%v", err)
 	}
-	r.prepare(types)
+	if err := r.prepare(types); err != nil {
+		return r.Fail(command.Failure, "%v", err)
+	}
 	found, err := r.act(context.Background(), rest)
 	if err != nil {
 		return r.Fail(command.Failure, "%v", err)
@@ -77,7 +81,7 @@ func Run(d Dialect, types []table.Type, args []string, stdin io.Reader, stdout, 
 }
 
 // prepare makes the opener of tables.
-func (r *run) prepare(types []table.Type) {
+func (r *run) prepare(types []table.Type) error {
 	o := table.NewOpener(types)
 	o.Log = r.Log
 	o.DefaultType = r.Common.DefaultDatabaseType
@@ -89,6 +93,11 @@ func (r *run) prepare(types []table.Type) {
 	o.Proxy = proxymap.Opener(endpoint.New(r.Common.QueueDirectory, "private", r.Common.ProxymapServiceName, proxymap.Protocol,
 		endpoint.Times{Timeout: r.Common.IPCTimeout, Idle: r.Common.IPCIdle}))
 	r.opener = o
+	var build func(typ, path string) error
+	if r.mode == 'q' || r.mode == 's' {
+		build = reindex.Builder(r.Common.QueueDirectory, r.Common.NonBDBServiceName)
+	}
+	return migration.Apply(o, &r.Common, build)
 }
 
 // act does what the options ask for with each of the tables.
@@ -235,6 +244,11 @@ func (r *run) changeable(spec string) (table.Type, string, error) {
 	}
 	if typeName == "proxy" {
 		return table.Type{}, "", errors.New("can't create maps via the proxy service")
+	}
+	if r.opener.Redirect != nil {
+		if typeName, err = r.opener.Redirect(typeName, name); err != nil {
+			return table.Type{}, "", err
+		}
 	}
 	t, ok := r.opener.Lookup(typeName)
 	if !ok {

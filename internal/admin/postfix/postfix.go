@@ -43,7 +43,7 @@ func (c *Config) Params(s *param.Set) {
 
 const usage = "[-c config_dir] [-Dv] command"
 
-const commandList = "start (or stop, reload, abort, flush, check, status, set-permissions, upgrade-configuration, logrotate)"
+const commandList = "start (or stop, reload, abort, flush, check, status, set-permissions, upgrade-configuration, logrotate, non-bdb)"
 
 // A postfix is one run of the command.
 type postfix struct {
@@ -125,6 +125,9 @@ func (p *postfix) ours() bool {
 	return err == nil && int(st.Sys().(*syscall.Stat_t).Uid) == os.Geteuid()
 }
 
+// taking are the actions that take arguments.
+var taking = []string{"set-permissions", "upgrade-configuration", "non-bdb"}
+
 // notable are the actions that tell of old defaults.
 var notable = []string{"start", "start-fg", "reload", "flush", "check"}
 
@@ -139,7 +142,7 @@ func (p *postfix) noteLevel() {
 }
 
 func (p *postfix) run(name string, args []string) int {
-	if name != "set-permissions" && name != "upgrade-configuration" && len(args) > 0 {
+	if !slices.Contains(taking, name) && len(args) > 0 {
 		return p.fatal("usage: postfix %s (no arguments)", name)
 	}
 	if err := p.enter(); err != nil {
@@ -167,6 +170,8 @@ func (p *postfix) run(name string, args []string) int {
 		return p.status()
 	case "logrotate":
 		return p.rotate()
+	case "non-bdb":
+		return p.nonBDB(args)
 	case "set-permissions", "upgrade-configuration":
 		return p.setPermissions(args)
 	}

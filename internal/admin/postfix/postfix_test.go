@@ -179,3 +179,50 @@ func TestStrftime(t *testing.T) {
 		}
 	}
 }
+
+// stub puts a program into the command directory that notes its arguments.
+func stub(t *testing.T, dir, name string) (called func() string) {
+	t.Helper()
+	if err := os.MkdirAll(dir+"/bin", 0o755); err != nil {
+		t.Fatal(err)
+	}
+	log := dir + "/" + name + ".calls"
+	if err := os.WriteFile(dir+"/bin/"+name, []byte("#!/bin/sh\necho \"$*\" >>"+log+"\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return func() string {
+		b, _ := os.ReadFile(log)
+		os.Remove(log)
+		return strings.ReplaceAll(string(b), dir, "DIR")
+	}
+}
+
+func TestNonBDB(t *testing.T) {
+	const service = "nbdb_reindex/unix"
+	for _, tt := range []struct {
+		setting, args string
+		status        int
+		calls, says   string
+	}{
+		{"", "status", 0, "", "disable\n"},
+		{"non_bdb_migration_level = enable-redirect", "status", 0, "", "enable-redirect\n"},
+		{"", "", 1, "", nonBDBUsage},
+		{"", "status now", 1, "", nonBDBUsage},
+		{"", "frob", 1, "", "unknown command: 'frob'"},
+		{"", "enable-redirect", 1, "", "first run: postconf default_database_type=lmdb"},
+		{"default_database_type = cdb\ndefault_cache_db_type = btree", "enable-reindex", 1, "", "first run: postconf default_cache_db_type=lmdb"},
+		{"default_database_type = cdb", "enable-redirect", 0,
+			"-q -c DIR/etc -e non_bdb_migration_level=enable-redirect\n-q -c DIR/etc -MX " + service + "\n", "postfix reload"},
+		{"default_database_type = lmdb", "enable-reindex", 0,
+			"-q -c DIR/etc -e non_bdb_migration_level=enable-reindex\n" +
+				"-q -c DIR/etc -Me " + service + "=nbdb_reindex unix - n n - 1 nbdb_reindexd\n", "postfix reload"},
+		{"", "disable", 0, "-q -c DIR/etc -X non_bdb_migration_level\n-q -c DIR/etc -MX " + service + "\n", "postfix reload"},
+	} {
+		dir := instance(t, tt.setting+"\n")
+		calls := stub(t, dir, "postconf")
+		status, says := run(t, dir, append([]string{"non-bdb"}, strings.Fields(tt.args)...)...)
+		if got := calls(); status != tt.status || got != tt.calls || !strings.Contains(says, tt.says) {
+			t.Errorf("%q, %s: status %d, calls %q, says %q", tt.setting, tt.args, status, got, says)
+		}
+	}
+}

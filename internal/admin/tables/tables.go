@@ -16,6 +16,7 @@ import (
 	"postern/internal/admin/command"
 	"postern/internal/config/param"
 	"postern/internal/table"
+	"postern/internal/table/migration"
 )
 
 const usage = "usage: postern tables [-c directory] [--json] [--rebuild]"
@@ -126,6 +127,7 @@ func (f *finder) examine(t *Table, now time.Time) {
 		spec = spec[len("proxy:"):]
 	}
 	typ, name, _ := strings.Cut(spec, ":")
+	typ, lost := f.led(typ, name)
 	t.Type, t.File, t.Source, t.Stale, t.Error, t.Entries = typ, "", "", false, "", nil
 	if strings.HasPrefix(name, "/") {
 		t.File = name
@@ -143,9 +145,29 @@ func (f *finder) examine(t *Table, now time.Time) {
 	if source, err2 := os.Stat(t.Source); err2 == nil {
 		t.Stale = err != nil || source.ModTime().After(st.ModTime())
 	}
-	if !slices.Contains(distant[:], typ) {
-		f.count(t, spec)
+	switch {
+	case lost != nil:
+		t.Error = lost.Error()
+	case !slices.Contains(distant[:], typ):
+		f.count(t, typ+":"+name)
 	}
+}
+
+// led returns the type that is used in the place of typ (non_bdb_migration_level).
+func (f *finder) led(typ, name string) (string, error) {
+	o := table.NewOpener(f.Types)
+	defer o.Close()
+	if err := migration.Apply(o, &f.common, nil); err != nil {
+		return typ, err
+	}
+	if o.Redirect == nil {
+		return typ, nil
+	}
+	to, err := o.Redirect(typ, name)
+	if err != nil {
+		return typ, err
+	}
+	return to, nil
 }
 
 // count opens the table and counts what is in it.
@@ -194,7 +216,10 @@ func (t *Table) print(w io.Writer) {
 	if t.Error != "" {
 		fmt.Fprintf(w, "    cannot be used: %s\n", t.Error)
 	}
-	if t.Stale {
+	switch {
+	case t.Stale && t.Changed == nil:
+		fmt.Fprintf(w, "    %s has not been made from %s; run: %s %s:%s\n", t.File, t.Source, t.builder(), t.Type, t.Source)
+	case t.Stale:
 		fmt.Fprintf(w, "    %s is newer than %s; run: %s %s:%s\n", t.Source, t.File, t.builder(), t.Type, t.Source)
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"postern/internal/config/param"
 	"postern/internal/table"
 	"postern/internal/table/bdb"
+	"postern/internal/table/cdb"
 	"postern/internal/table/cidr"
 	"postern/internal/table/combine"
 	"postern/internal/table/inline"
@@ -39,7 +40,7 @@ func knowledge() Knowledge {
 	return Knowledge{
 		Programs:   []Program{{"smtpd", p.smtpd}, {"cleanup", p.cleanup}},
 		Parameters: []func(*param.Set){new(param.Common).Params, p.smtpd, p.sendmail},
-		Types:      slices.Concat(bdb.Types(), combine.Types(), system.Types(), []table.Type{inline.Type(), static.Type(), cidr.Type()}),
+		Types:      slices.Concat(bdb.Types(), combine.Types(), system.Types(), []table.Type{inline.Type(), static.Type(), cdb.Type(), cidr.Type()}),
 		Postmap:    postmap.Strict,
 		Postalias:  postalias.Strict,
 	}
@@ -155,6 +156,28 @@ func TestList(t *testing.T) {
 }
 
 // A table is built anew when its source is newer and right; else the old one stays.
+// A source without an index is told as such.
+func TestNotBuilt(t *testing.T) {
+	p := newPlace(t)
+	p.write("missing", "a b\n")
+	var out bytes.Buffer
+	Main([]string{"tables", "-c", p.dir}, &out, &out, knowledge())
+	want := "    DIR/missing.db has not been made from DIR/missing; run: postmap hash:DIR/missing\n"
+	if got := strings.ReplaceAll(out.String(), p.dir, "DIR"); !strings.Contains(got, want) {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
+
+// The file of the type that is used in the place of hash is told of.
+func TestLed(t *testing.T) {
+	p := newPlace(t)
+	p.write("main.cf", "virtual_alias_maps = hash:DIR/virtual\ndefault_database_type = cdb\nnon_bdb_migration_level = enable-redirect\n")
+	got := p.list()["hash:DIR/virtual"]
+	if want := filepath.Join(p.dir, "virtual.cdb"); got.Type != "cdb" || got.File != want || !got.Stale {
+		t.Errorf("got %+v, want %s of type cdb", got, want)
+	}
+}
+
 func TestRebuild(t *testing.T) {
 	p := newPlace(t)
 	p.age("aliases", time.Hour)

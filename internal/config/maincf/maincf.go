@@ -180,6 +180,17 @@ func (c *Config) Override(name, value, where string) *Config {
 	}
 }
 
+// Values returns every value that is set, also those that an override hides.
+func (c *Config) Values() []string {
+	var list []string
+	for ; c != nil; c = c.below {
+		for _, name := range c.names {
+			list = append(list, c.set[name].Value)
+		}
+	}
+	return list
+}
+
 // Names returns the names that are set, in the order of the file; those of
 // overrides come last.
 func (c *Config) Names() []string {

@@ -63,6 +63,9 @@ type Common struct {
 	// Tables.
 	DefaultDatabaseType, DefaultCacheDBType string
 	DaemonTableOpenErrorIsFatal             bool
+	NonBDBLevel, NonBDBCustomMapping        string // non_bdb_migration_level, non_bdb_custom_mapping
+	NonBDBLogRedirect                       bool   // non_bdb_migration_log_redirect
+	NonBDBServiceName                       string // non_bdb_migration_service_name
 	LMDBMapSize                             int64
 	SocketmapMaxReplySize                   int
 
@@ -178,6 +181,10 @@ func (c *Common) tables(s *Set) {
 	// Postfix: hash where Berkeley DB is built in, as in Debian's package.
 	s.Str(&c.DefaultDatabaseType, "default_database_type", "hash", MinLen(1))
 	s.Str(&c.DefaultCacheDBType, "default_cache_db_type", "lmdb", MinLen(1))
+	s.Str(&c.NonBDBLevel, "non_bdb_migration_level", "disable", MinLen(1))
+	s.Str(&c.NonBDBCustomMapping, "non_bdb_custom_mapping", "")
+	s.Bool(&c.NonBDBLogRedirect, "non_bdb_migration_log_redirect", true)
+	s.Str(&c.NonBDBServiceName, "non_bdb_migration_service_name", "nbdb_reindex", MinLen(1))
 	s.Bool(&c.DaemonTableOpenErrorIsFatal, "daemon_table_open_error_is_fatal", false)
 	s.Long(&c.LMDBMapSize, "lmdb_map_size", 16777216, Min(8192))
 	s.Int(&c.SocketmapMaxReplySize, "socketmap_max_reply_size", 100000, Min(1))

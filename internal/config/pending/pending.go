@@ -98,7 +98,11 @@ func Unused(c *maincf.Config, declared func(name string) bool, more ...string) [
 			continue
 		}
 		s, _ := c.Get(name)
-		list = append(list, fmt.Sprintf("%s: unused parameter: %s=%s%s", c.Path(), name, s.Value, suggestion(s, known)))
+		where := c.Path()
+		if s.Line == 0 {
+			where = s.Where // an override
+		}
+		list = append(list, fmt.Sprintf("%s: unused parameter: %s=%s%s", where, name, s.Value, suggestion(s, known)))
 	}
 	return list
 }
@@ -113,13 +117,10 @@ func Referenced(c *maincf.Config, more ...string) map[string]bool {
 func references(c *maincf.Config, texts []string) map[string]bool {
 	used := make(map[string]bool)
 	texts = append([]string{parameters}, texts...)
-	for _, name := range c.Names() {
-		s, _ := c.Get(name)
-		texts = append(texts, s.Value)
-		if name == "smtpd_restriction_classes" {
-			for _, class := range param.Split(s.Value) {
-				used[class] = true
-			}
+	texts = append(texts, c.Values()...) // what one service overrides, another may use
+	if s, ok := c.Get("smtpd_restriction_classes"); ok {
+		for _, class := range param.Split(s.Value) {
+			used[class] = true
 		}
 	}
 	for _, text := range texts {

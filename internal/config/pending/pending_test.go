@@ -42,6 +42,21 @@ usersx = y
 	}
 }
 
+// A service that overrides a setting does not make what it refers to unused,
+// and what is misspelt in master.cf is told with its line there.
+func TestUnusedBesideOverrides(t *testing.T) {
+	c, err := maincf.Read(strings.NewReader("mua_client = permit\nsmtpd_client_restrictions = $mua_client\n"), "main.cf")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c = c.Override("smtpd_client_restrictions", "reject", "master.cf, line 7").Override("mua_clientt", "x", "master.cf, line 7")
+	declared := func(name string) bool { return name == "smtpd_client_restrictions" }
+	want := []string{"master.cf, line 7: unused parameter: mua_clientt=x"}
+	if got := Unused(c, declared); !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
 func TestParameters(t *testing.T) {
 	known := Parameters()
 	if len(known) < 850 || known["smtpd_forbid_bare_newline"] != "normalize" {
