@@ -63,7 +63,7 @@ func (m *Maps) LookupIn(ctx context.Context, key string, fixed bool) (value, spe
 		}
 		value, found, err := t.Lookup(ctx, key)
 		if err != nil {
-			m.log.Warningf("%s:%s lookup error for \"%s\"", m.title, m.specs[i], printable(key))
+			m.log.Warningf("%s lookup error for \"%s\"", m.specs[i], printable(key))
 			return "", m.specs[i], false, fmt.Errorf("%s: %w", m.title, err)
 		}
 		if !found {

@@ -139,8 +139,11 @@ func (e *SMTPDAction) Text() string {
 	if id == "" {
 		id = "NOQUEUE"
 	}
-	fmt.Fprintf(&b, "%s: %s: %s from %s: %s;", id, e.Action, e.Stage, e.Client, e.Reason)
-	e.tail(&b)
+	fmt.Fprintf(&b, "%s: %s: %s from %s: %s", id, e.Action, e.Stage, e.Client, e.Reason)
+	var tail strings.Builder
+	if e.tail(&tail); tail.Len() > 0 {
+		b.WriteString(";" + tail.String())
+	}
 	return b.String()
 }
 

@@ -28,7 +28,7 @@ type Header struct {
 }
 
 const (
-	maxLine  = 107 // version 1, with CR LF
+	maxLine  = 552 // version 1; the protocol needs 107 with CR LF (Postfix: the same)
 	maxBlock = 536 // version 2, behind the fixed part: addresses and additions
 )
 
@@ -47,25 +47,20 @@ const signature = "\r\n\r\n\x00\r\nQUIT\n"
 // Read reads a header of either version from r. It reads octet by octet where
 // the length is not known before.
 func Read(r io.Reader) (Header, error) {
-	// The shortest header, "PROXY UNKNOWN\r\n", has 15 octets.
-	start := make([]byte, len(signature), maxLine)
-	if _, err := io.ReadFull(r, start); err != nil {
-		return Header{}, err
-	}
-	if string(start) == signature {
-		return readBlock(r)
-	}
-	for !bytes.HasSuffix(start, []byte("\n")) {
-		if len(start) == maxLine {
-			break
-		}
+	start := make([]byte, 0, maxLine)
+	for len(start) < maxLine && (!bytes.HasSuffix(start, []byte("\n")) || strings.HasPrefix(signature, string(start))) {
 		n := len(start)
 		if _, err := io.ReadFull(r, start[n:n+1]); err != nil {
 			return Header{}, err
 		}
 		start = start[:n+1]
+		if string(start) == signature {
+			return readBlock(r)
+		}
 	}
 	switch {
+	case len(start) < len(signature):
+		return Header{}, &Error{"short protocol header", start}
 	case !strings.HasPrefix(string(start), "PROXY "):
 		return Header{}, &Error{"unrecognized protocol header", start}
 	case start[len(start)-1] != '\n':
@@ -78,16 +73,14 @@ func Read(r io.Reader) (Header, error) {
 	return h, err
 }
 
-// parseLine reads "PROXY TCP4 client server clientport serverport\r\n".
+// parseLine reads "PROXY TCP4 client server clientport serverport\r\n". Postfix:
+// any number of blanks separates the words, and what follows them is ignored.
 func parseLine(line string) (Header, error) {
-	f := strings.Split(strings.TrimRight(line, "\r\n"), " ")
+	f := strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune(" \t\r\n", r) })
 	if len(f) < 2 || f[1] != "TCP4" && f[1] != "TCP6" {
 		return Header{}, errors.New("bad or missing protocol type")
 	}
-	if len(f) > 6 {
-		return Header{}, errors.New("too many fields")
-	}
-	f = append(f, make([]string, 6-len(f))...)
+	f = append(f, make([]string, max(0, 6-len(f)))...)
 	var h Header
 	for i, end := range [...]*netip.AddrPort{&h.Client, &h.Server} {
 		what := [...]string{"client", "server"}[i]
@@ -96,7 +89,7 @@ func parseLine(line string) (Header, error) {
 			return Header{}, fmt.Errorf("bad or missing %s address", what)
 		}
 		port, err := strconv.ParseUint(f[4+i], 10, 16)
-		if err != nil {
+		if err != nil || len(f[4+i]) > 1 && f[4+i][0] == '0' {
 			return Header{}, fmt.Errorf("bad or missing %s port", what)
 		}
 		*end = netip.AddrPortFrom(a.Unmap(), uint16(port))
@@ -106,6 +99,7 @@ func parseLine(line string) (Header, error) {
 
 // Values of the two octets behind the signature.
 const (
+	version2 = 0x20 // in the high half of the first octet
 	cmdLocal = 0x20
 	cmdProxy = 0x21
 	tcp4     = 0x11
@@ -138,19 +132,20 @@ func readBlock(r io.Reader) (Header, error) {
 }
 
 func parseBlock(command, family byte, block []byte) (Header, error) {
-	switch command {
-	case cmdLocal:
+	switch {
+	case command&0xf0 != version2:
+		return Header{}, errors.New("unrecognized protocol version")
+	case command == cmdLocal:
 		return Header{Local: true}, nil
-	case cmdProxy:
-	default:
-		return Header{}, errors.New("bad protocol version or command")
+	case command != cmdProxy:
+		return Header{}, errors.New("bad command in proxy header")
 	}
 	size := map[byte]int{tcp4: 4, tcp6: 16}[family]
 	if size == 0 {
 		return Header{}, errors.New("unsupported network protocol")
 	}
 	if len(block) < 2*size+4 {
-		return Header{}, errors.New("header is too short for its addresses")
+		return Header{}, errors.New("short address field")
 	}
 	end := func(i int) netip.AddrPort {
 		a, _ := netip.AddrFromSlice(block[i*size : (i+1)*size])

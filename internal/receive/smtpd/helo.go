@@ -21,6 +21,15 @@ func (s *session) ehlo(arg string) outcome {
 	if !o.Positive() {
 		return o
 	}
+	if s.discards == nil {
+		s.log.Warningf("don't know what EHLO features to announce to %s", s.subject.LogClient)
+		r := ok(421, "4.3.0", s.common.MyHostname+" Server local data error")
+		e := s.action("reject", r.String())
+		e.Protocol, e.Helo = "", nil // Postfix: the same
+		s.log.Event(e)
+		return say(r)
+	}
+	s.logDiscards()
 	o.Status = ""
 	o.Lines = append([]string{s.common.MyHostname}, s.keywords()...)
 	if s.heloRefused {
@@ -105,17 +114,24 @@ func ehloWords(title, value string) (map[string]bool, error) {
 	return words, nil
 }
 
-// chooseDiscards decides which keywords this client does not see.
+// chooseDiscards decides which keywords this client does not see. Where the
+// table cannot be asked or makes no sense, EHLO fails.
 func (s *session) chooseDiscards() {
 	s.discards = s.discard
-	if value, found, err := s.discardMaps.Lookup(s.ctx, s.peer.addr); err == nil && found {
-		words, err := ehloWords(s.discardMaps.Title(), value)
-		if err != nil {
+	value, found, err := s.discardMaps.Lookup(s.ctx, s.peer.addr)
+	switch {
+	case err != nil:
+		s.discards = nil
+	case found:
+		if s.discards, err = ehloWords(s.discardMaps.Title(), value); err != nil {
 			s.log.Warningf("%v", err)
-			return
 		}
-		s.discards = words
 	}
+}
+
+// logDiscards names the keywords that the client does not see, in the order of
+// ehloNames.
+func (s *session) logDiscards() {
 	if s.discards["silent-discard"] {
 		return
 	}

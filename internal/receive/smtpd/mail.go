@@ -42,6 +42,10 @@ func (s *session) mail(arg string) outcome {
 	if s.common.StrictSMTPUTF8 && !tx.smtputf8 && !ascii(addr) {
 		return say(ok(553, "5.6.7", "Must declare SMTPUTF8 to send unicode address"))
 	}
+	var r smtp.Reply
+	if tx.rewriteContext, r = s.rewriteContext(); !r.IsZero() {
+		return say(r)
+	}
 	s.subject.Sender, s.subject.HasSender = addr, true
 	s.subject.SASLSender = tx.authSender
 	s.subject.Size, s.subject.SMTPUTF8 = tx.size, tx.smtputf8

@@ -127,7 +127,7 @@ func (s *Server) lookupPeer(ctx context.Context, p *peer) {
 func (s *session) logProxyHeader(err error) {
 	var bad *haproxy.Error
 	if errors.As(err, &bad) {
-		s.log.Warningf("haproxy read: %v: %s", err, escape(bad.Header))
+		s.log.Warningf("haproxy read: %v: %s", err, escape(bad.Header, len(bad.Header)))
 		return
 	}
 	s.log.Warningf("haproxy read: %v", err)

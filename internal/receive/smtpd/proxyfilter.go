@@ -7,6 +7,7 @@ import (
 
 	"postern/internal/config/param"
 	"postern/internal/ipc/cleanup"
+	"postern/internal/ipc/rewrite"
 	"postern/internal/mail/address"
 	"postern/internal/mail/event"
 	"postern/internal/protocol/smtp"
@@ -69,7 +70,7 @@ func (s *session) forwarded() []beforequeue.Attr {
 	if !x.given {
 		x = xforward{name: s.peer.name, addr: s.peer.addr, port: s.peer.port, proto: s.subject.Protocol, helo: s.subject.Helo}
 		x.domain = "REMOTE"
-		if s.rewriteContext() == "local" {
+		if s.tx.rewriteContext == rewrite.Local {
 			x.domain = "LOCAL"
 		}
 	}

@@ -8,7 +8,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postern/internal/ipc/cleanup"
-	"postern/internal/ipc/rewrite"
 	"postern/internal/mail/event"
 	"postern/internal/mail/record"
 )
@@ -65,7 +64,7 @@ func (s *session) openQueue() error {
 		return w.Err()
 	}
 	w.Attr("log_ident", ident)
-	w.Attr("rewrite_context", s.rewriteContext())
+	w.Attr("rewrite_context", s.tx.rewriteContext)
 	if s.subject.SASLUsername != "" {
 		w.Attr("sasl_method", s.subject.SASLMethod)
 		w.Attr("sasl_username", s.subject.SASLUsername)
@@ -154,31 +153,6 @@ func (s *session) logMessage() {
 	}
 	e.Trail = append(e.Trail, s.subject.Trail...)
 	s.log.Event(e)
-}
-
-// rewriteContext says how cleanup treats incomplete addresses in the header:
-// local clients' are completed with this system's domain.
-func (s *session) rewriteContext() string {
-	for _, w := range s.localClients {
-		match := false
-		switch w {
-		case "permit_inet_interfaces":
-			match = s.own[s.peer.ip]
-		case "permit_mynetworks":
-			match, _ = s.myNetworks.Match(s.ctx, s.peer.name, s.peer.addr)
-		case "permit_sasl_authenticated":
-			match = s.auth != nil
-		case "permit_tls_clientcerts", "permit_tls_all_clientcerts":
-			match = s.tls != nil && s.tls.Trusted
-		}
-		if match {
-			return rewrite.Local
-		}
-	}
-	if _, found, err := s.localTables.Lookup(s.ctx, s.peer.addr); s.standAlone || err == nil && found {
-		return rewrite.Local
-	}
-	return rewrite.Remote
 }
 
 func pause(ctx context.Context, d time.Duration) {

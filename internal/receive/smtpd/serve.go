@@ -231,6 +231,7 @@ func (s *session) command(line string) {
 		return
 	}
 	// Postfix: a command ends at a NUL octet, and blanks are those of C.
+	raw := line
 	line, _, _ = strings.Cut(line, "\x00")
 	s.line = strings.Trim(line, blanks)
 	verb, arg := splitCommand(line)
@@ -246,7 +247,7 @@ func (s *session) command(line string) {
 	n := lookup(verb)
 	s.counts[n].Total++
 	if n == cmdUnknown && s.isForeign(verb) {
-		s.log.Warningf("non-SMTP command from %s: %.100s", s.subject.LogClient, line)
+		s.log.Warningf("non-SMTP command from %s: %s", s.subject.LogClient, escape([]byte(raw), maxLogged))
 		s.put(ok(221, "2.7.0", "Error: I can break rules, too. Goodbye."))
 		s.end = true
 		return
@@ -362,14 +363,16 @@ func (s *session) synchronization() {
 	if s.in.Buffered() == 0 {
 		s.in.WaitReadable(s.conf.Timeout) // what waits in the socket is shown
 	}
-	s.log.Infof("improper command pipelining after %s from %s: %s", s.where, s.subject.LogClient, escape(s.in.Peek()))
+	s.log.Infof("improper command pipelining after %s from %s: %s", s.where, s.subject.LogClient, escape(s.in.Peek(), maxLogged))
 	s.put(ok(554, "5.5.0", "Error: SMTP protocol synchronization"))
 	s.end = true
 }
 
-// escape shows octets as C does.
-func escape(b []byte) string {
-	const limit = 100
+// maxLogged bounds what the log shows of what a client has sent.
+const maxLogged = 100
+
+// escape shows octets as C does, limit of them.
+func escape(b []byte, limit int) string {
 	var t strings.Builder
 	for _, c := range b[:min(len(b), limit)] {
 		switch c {

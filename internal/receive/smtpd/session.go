@@ -38,9 +38,9 @@ type session struct {
 	line         string // the command as it was given
 	where        string // the command that was given last, for logs
 	bareNewline  smtp.BareNewline
-	bareSeen     bool // noted at the end of the session
-	discards     map[string]bool
-	heloRefused  bool // by a milter, which is only said later
+	bareSeen     bool            // noted at the end of the session
+	discards     map[string]bool // EHLO keywords that the client does not see; nil when not known
+	heloRefused  bool            // by a milter, which is only said later
 	errors       int
 	junk         int
 	passed       []event.Judgement // what let commands pass, for the JSON log
@@ -74,8 +74,10 @@ type transaction struct {
 	authSender string // MAIL AUTH=
 	authGiven  bool   // it was not <>
 	arrival    time.Time
-	recipients []string // accepted ones
-	overshoot  int      // refused because there were too many
+	// rewriteContext is local or remote, for incomplete addresses in the header.
+	rewriteContext string
+	recipients     []string // accepted ones
+	overshoot      int      // refused because there were too many
 
 	command string              // MAIL as it was given
 	queue   queueFile           // nil until the queue file is open

@@ -105,8 +105,7 @@ type Server struct {
 	proxied        bool                // smtpd_upstream_proxy_protocol = haproxy
 	discardMaps    *table.Maps
 	discard        map[string]bool
-	localClients   []string
-	localTables    *table.Maps
+	localClients   []localClient
 	serial         atomic.Uint64 // of policy instances
 	myNetworks     *matchlist.List
 	flushService   *endpoint.Endpoint
@@ -240,27 +239,7 @@ func (s *Server) openLists(e *service.Env) (err error) {
 	default:
 		return fmt.Errorf("unsupported smtpd_upstream_proxy_protocol value: %s: specify haproxy", c.UpstreamProxy)
 	}
-	s.localTables, err = s.openLocalClients(e)
-	return err
-}
-
-// openLocalClients reads local_header_rewrite_clients: a few names of
-// restrictions, and tables of client addresses.
-func (s *Server) openLocalClients(e *service.Env) (*table.Maps, error) {
-	const title = "local_header_rewrite_clients"
-	var tables []string
-	for _, w := range param.Split(s.normal.LocalHeaderRewriteClients) {
-		switch {
-		case slices.Contains([]string{"permit_inet_interfaces", "permit_mynetworks", "permit_sasl_authenticated",
-			"permit_tls_clientcerts", "permit_tls_all_clientcerts"}, w):
-			s.localClients = append(s.localClients, w)
-		case strings.Contains(w, ":"):
-			tables = append(tables, w)
-		case w != "check_address_map":
-			return nil, fmt.Errorf("bad configuration: %s: unknown name %q", title, w)
-		}
-	}
-	return e.Tables.Maps(title, strings.Join(tables, ", "), table.FoldKey)
+	return s.openLocalClients(e)
 }
 
 // openPolicy makes the restriction engine, and a second one where the lists

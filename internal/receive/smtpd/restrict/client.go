@@ -1,6 +1,7 @@
 package restrict
 
 import (
+	"context"
 	"net/netip"
 )
 
@@ -48,19 +49,28 @@ func permitTLSAllClientcerts(v *eval, _ *item) Verdict {
 // permitTLSClientcerts permits clients whose certificate or public key has a
 // fingerprint listed in relay_clientcerts.
 func permitTLSClientcerts(v *eval, it *item) Verdict {
-	if v.s.TLS == nil || v.s.TLS.Peer == nil {
-		return Verdict{}
-	}
-	for _, print := range [...]string{v.s.TLS.CertFingerprint, v.s.TLS.KeyFingerprint} {
-		_, found, err := v.relayCerts.Lookup(v.ctx, print)
-		if err != nil {
-			return v.tableTrouble(it.name)
-		}
-		if found {
-			return permit()
-		}
+	known, err := v.KnownCertificate(v.ctx, v.s)
+	switch {
+	case err != nil:
+		return v.tableTrouble(it.name)
+	case known:
+		return permit()
 	}
 	return Verdict{}
+}
+
+// KnownCertificate says whether the client's certificate or public key is in
+// relay_clientcerts.
+func (e *Engine) KnownCertificate(ctx context.Context, s *Subject) (bool, error) {
+	if s.TLS == nil || s.TLS.Peer == nil {
+		return false, nil
+	}
+	for _, print := range [...]string{s.TLS.CertFingerprint, s.TLS.KeyFingerprint} {
+		if _, found, err := e.relayCerts.Lookup(ctx, print); found || err != nil {
+			return found, err
+		}
+	}
+	return false, nil
 }
 
 func rejectUnknownClient(v *eval, _ *item) Verdict {
