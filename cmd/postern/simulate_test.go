@@ -3,13 +3,17 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
+	"time"
 
 	"postern/internal/admin/simulate"
+	"postern/internal/ipc/attr"
+	"postern/internal/ipc/verify"
 )
 
 // TestSimulate asks about messages that there are not; nothing is left behind
@@ -118,5 +122,81 @@ smtpd_milters = inet:127.0.0.1:1
 	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "postern-simulate-*")); len(left) > 0 {
 		t.Errorf("left behind: %q", left)
+	}
+}
+
+// knowing is a verify service that knows an address and is not to probe another.
+func knowing(t *testing.T, path string, known map[string]verify.Answer) {
+	t.Helper()
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				conn, hello := attr.NewConn(c, time.Minute), attr.Protocol(verify.Protocol)
+				if conn.Send(&hello) != nil {
+					return
+				}
+				for {
+					var r verify.Request
+					if conn.Recv(&r) != nil {
+						return
+					}
+					answer, ok := known[r.Address]
+					if !ok {
+						answer = verify.Answer{Status: verify.Todo, Reason: "Address verification in progress"}
+					}
+					if r.Kind != verify.KindPeek {
+						t.Errorf("a %s for %s", r.Kind, r.Address)
+					}
+					if conn.Send(&answer) != nil {
+						return
+					}
+				}
+			}()
+		}
+	}()
+}
+
+// TestSimulateVerification tells what the verify service knows.
+func TestSimulateVerification(t *testing.T) {
+	t.Chdir(t.TempDir())
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	os.MkdirAll(filepath.Join(dir, "queue/private"), 0o755)
+	knowing(t, filepath.Join(dir, "queue/private/verify"), map[string]verify.Answer{
+		"gone@far.example": {Status: verify.Bounce, Reason: "host said: no such user"}, "here@far.example": {Status: verify.OK, Reason: "delivered"}})
+	os.WriteFile(filepath.Join(dir, "main.cf"), []byte(`compatibility_level = 3.6
+queue_directory = `+dir+`/queue
+myhostname = mail.example.com
+relay_domains = far.example
+inet_interfaces = 127.0.0.1
+smtpd_peername_lookup = no
+smtpd_proxy_filter = 127.0.0.1:10025
+unverified_recipient_reject_code = 550
+smtpd_recipient_restrictions = reject_unverified_recipient, check_policy_service inet:127.0.0.1:1
+`), 0o644)
+	os.WriteFile(filepath.Join(dir, "master.cf"), []byte("smtp inet n - n - - smtpd\ncleanup unix n - n - 0 cleanup\nrewrite unix - - n - - trivial-rewrite\n"), 0o644)
+	var out, errs bytes.Buffer
+	run([]string{"postern", "simulate", "--config", dir, "--client", "203.0.113.5", "--from", "a@b.example", "--to", "gone@far.example", "--to", "here@far.example", "--to", "new@far.example"}, nil, &out, &errs)
+	for _, text := range []string{
+		"> RCPT TO:<gone@far.example>\n< 550 5.1.1 <gone@far.example>: Recipient address rejected: undeliverable address: host said: no such user\n",
+		"> RCPT TO:<here@far.example>\n< 250 2.1.5 Ok\n",
+		"> RCPT TO:<new@far.example>\n< 450 4.1.1 <new@far.example>: Recipient address rejected: unverified address: Address verification in progress\n",
+		"\n    smtpd_recipient_restrictions: check_policy_service inet:127.0.0.1:1 -> not asked\n",
+		"\nfilter before the queue 127.0.0.1:10025: not asked. ",
+		"\nverification of <gone@far.example>: undeliverable (host said: no such user)\nverification of <here@far.example>: deliverable (delivered)\nverification of <new@far.example>: unknown (it would be probed)\n",
+	} {
+		if !strings.Contains(out.String(), text) {
+			t.Errorf("no %q in\n%s%s", text, out.String(), errs.String())
+		}
 	}
 }

@@ -80,6 +80,8 @@ func (h *house) open(config, name string) (err error) {
 	for _, name := range silent {
 		h.main = h.main.Override(name, "", "the simulation")
 	}
+	// What the verify service does not know now it will not know in a moment.
+	h.main = h.main.Override("address_verify_poll_count", "1", "the simulation")
 	if err := os.Chdir(h.dir); err != nil {
 		return err
 	}
@@ -105,17 +107,40 @@ func (h *house) load(config, name string) error {
 	if h.services, err = mastercf.Load(file, mastercf.Options{DefaultLimit: h.common.DefaultProcessLimit}); err != nil {
 		return err
 	}
-	for i := range h.services {
-		s := &h.services[i]
-		if s.Command == "smtpd" && s.Type != "unix" && (name == "" || s.Name == name) {
-			h.entry = s
-			return nil
-		}
+	if h.entry = choose(h.services, name); h.entry != nil {
+		return nil
 	}
 	if name == "" {
 		return fmt.Errorf("%s: no service runs smtpd", file)
 	}
 	return fmt.Errorf("%s: no service called %s runs smtpd", file, name)
+}
+
+// choose returns the service called name that runs smtpd. Without a name it is
+// the one that mail from elsewhere comes to: on port 25, or behind postscreen,
+// or else the first; nil when there is none.
+func choose(services []mastercf.Service, name string) *mastercf.Service {
+	var first, behind *mastercf.Service
+	for i := range services {
+		s := &services[i]
+		if s.Command != "smtpd" || s.Type == "unix" {
+			continue
+		}
+		port := s.Name[strings.LastIndexByte(s.Name, ':')+1:]
+		switch {
+		case name != "" && s.Name == name, name == "" && s.Type == "inet" && (port == "smtp" || port == "25"):
+			return s
+		case name != "":
+		case s.Type == "pass" && behind == nil:
+			behind = s
+		case first == nil:
+			first = s
+		}
+	}
+	if behind != nil {
+		return behind
+	}
+	return first
 }
 
 // furnish makes the directories that the services use. Sockets in the private
@@ -209,6 +234,7 @@ func (h *house) named(name, program string) *mastercf.Service {
 }
 
 func (h *house) listen(path string, serve func(context.Context, net.Conn) error) error {
+	os.Remove(path) // a link to the real one, where master.cf does not name the service
 	l, err := net.Listen("unix", path)
 	if err != nil {
 		return err
