@@ -6,6 +6,7 @@ import (
 	"io"
 	"strconv"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -39,6 +40,8 @@ type Draft struct {
 	spare   bool  // the file was used before
 	old     int64 // what is left in it from then, 0 when that is gone
 	entered bool  // the message may be in the journal
+
+	made time.Time // later than whatever is noted of another message with this id
 }
 
 var errClosed = errors.New("draft is closed")
@@ -79,7 +82,7 @@ func (s *Store) Create(q Name) (*Draft, error) {
 }
 
 func (s *Store) newDraft(q Name, id ID, fd int) *Draft {
-	return &Draft{Queue: q, s: s, q: q, id: id, fd: fd, buf: draftBuffers.Get().(*[draftBuffer]byte)}
+	return &Draft{Queue: q, s: s, q: q, id: id, fd: fd, buf: draftBuffers.Get().(*[draftBuffer]byte), made: time.Now()}
 }
 
 // createTemp makes a file named by the time and the process; another goroutine
@@ -343,14 +346,14 @@ var wholeBuffers = sync.Pool{New: func() any { return new([journalMax]byte) }}
 // enter writes the message to the journal.
 func (d *Draft) enter(inBuffer bool) error {
 	if inBuffer {
-		return d.s.enter(d.q, d.id, d.buf[:d.size])
+		return d.s.enter(d.q, d.id, d.made, d.buf[:d.size])
 	}
 	whole := wholeBuffers.Get().(*[journalMax]byte)
 	defer wholeBuffers.Put(whole)
 	if _, err := preadFull(d.fd, whole[:d.size], 0); err != nil {
 		return d.error("read", err)
 	}
-	return d.s.enter(d.q, d.id, whole[:d.size])
+	return d.s.enter(d.q, d.id, d.made, whole[:d.size])
 }
 
 // Cancel removes the message's file. After a successful Commit, and when

@@ -36,8 +36,8 @@ const journalMax = 128 << 10
 func (s *Store) journaled(q Name) bool { return s.journal != nil && (q == Incoming || q == Hold) }
 
 // enter brings a message to stable storage by the journal.
-func (s *Store) enter(q Name, id ID, whole []byte) error {
-	e := journal.Entry{Queue: inIncoming, ID: string(id), Body: whole}
+func (s *Store) enter(q Name, id ID, made time.Time, whole []byte) error {
+	e := journal.Entry{Queue: inIncoming, ID: string(id), Made: made.UnixNano(), Body: whole}
 	if q == Hold {
 		e.Queue = inHold
 	}
@@ -114,12 +114,14 @@ func (s *Store) Settle() error {
 	if err := s.done.Sync(); err != nil {
 		return err
 	}
-	segments, oldest, err := s.journalDir.Segments()
+	oldest := s.now() // of the segments that stay
+	segments, inUse, err := s.journalDir.Segments()
 	if err != nil {
 		return fmt.Errorf("read queue journal: %w", err)
 	}
-	now := s.now()
-	kept := now
+	if !inUse.IsZero() && inUse.Before(oldest) {
+		oldest = inUse
+	}
 	var errs []error
 	for _, seg := range segments {
 		settled := false
@@ -129,16 +131,10 @@ func (s *Store) Settle() error {
 		}
 		if settled {
 			errs = append(errs, seg.Remove())
-		} else if seg.Since.Before(kept) {
-			kept = seg.Since
+		} else if seg.Since.Before(oldest) {
+			oldest = seg.Since
 		}
 		seg.Close()
-	}
-	if len(segments) > 0 && oldest == segments[0].Since {
-		oldest = kept // those in use are younger
-	}
-	if oldest.IsZero() || oldest.After(kept) {
-		oldest = kept
 	}
 	errs = append(errs, s.journalDir.Forget(oldest.Add(-slack)))
 	return errors.Join(errs...)
@@ -164,14 +160,14 @@ func (s *Store) settle(seg *journal.Segment) (bool, error) {
 		return false, fmt.Errorf("read queue journal: %w", err)
 	}
 	dirs := make(map[string]bool)
-	for id, err := range seg.IDs() {
+	for e, err := range seg.Heads() {
 		if err != nil {
 			return false, fmt.Errorf("read queue journal: %w", err)
 		}
-		if done[id] {
+		if done.Has(e) {
 			continue
 		}
-		name, err := s.syncMessage(ID(id))
+		name, err := s.syncMessage(ID(e.ID))
 		if errors.Is(err, fs.ErrNotExist) {
 			if s.now().Sub(seg.Since) < patience {
 				return false, nil // done meanwhile: the list will tell
@@ -212,7 +208,7 @@ func (s *Store) Recover(report func(format string, args ...any)) error {
 	if s.done == nil {
 		return nil
 	}
-	segments, oldest, err := s.journalDir.Segments()
+	segments, _, err := s.journalDir.Segments()
 	if err != nil {
 		return fmt.Errorf("read queue journal: %w", err)
 	}
@@ -221,13 +217,13 @@ func (s *Store) Recover(report func(format string, args ...any)) error {
 			seg.Close()
 		}
 	}()
-	var done map[string]bool
+	var done journal.IDs
 	for _, seg := range segments {
 		if !seg.Stale {
 			continue
 		}
 		if done == nil {
-			if done, err = s.journalDir.Done(oldest.Add(-slack)); err != nil {
+			if done, err = s.journalDir.Done(segments[0].Since.Add(-slack)); err != nil {
 				return fmt.Errorf("read queue journal: %w", err)
 			}
 		}
@@ -245,13 +241,13 @@ type recovery struct {
 	damaged string // file that it replaces, "" when there is none
 }
 
-func (s *Store) recoverSegment(seg *journal.Segment, done map[string]bool, report func(format string, args ...any)) error {
+func (s *Store) recoverSegment(seg *journal.Segment, done journal.IDs, report func(format string, args ...any)) error {
 	var list []recovery
 	for e, err := range seg.Entries() {
 		if err != nil {
 			return fmt.Errorf("read queue journal: %w", err)
 		}
-		if done[e.ID] {
+		if done.Has(e) {
 			continue
 		}
 		r, err := s.recover(e, report)

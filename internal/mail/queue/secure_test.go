@@ -300,3 +300,66 @@ func TestScrubSpares(t *testing.T) {
 		t.Errorf("an emptied file is not used again: %v", err)
 	}
 }
+
+// A short id comes back when a file is used again in the same microsecond of
+// another second: what was noted of the message before is not about the next one.
+func TestRecoverReusedID(t *testing.T) {
+	s := journaledStore(t)
+	moment := time.Now()
+	s.now = func() time.Time { return moment }
+	first := commitOne(t, s, "the first message")
+	if err := s.Recycle(Incoming, first); err != nil {
+		t.Fatal(err)
+	}
+	moment = moment.Add(time.Second)
+	second := commitOne(t, s, "the second message")
+	if first != second {
+		t.Skipf("the file was not used again: %s, then %s", first, second)
+	}
+	powerCut(t, s)
+	if err := os.Remove(filepath.Join(s.Dir(), s.Path(Incoming, second))); err != nil {
+		t.Fatal(err)
+	}
+	s = reopen(t, s.Dir())
+	if err := s.Recover(t.Logf); err != nil {
+		t.Fatal(err)
+	}
+	if got := contents(t, s, Incoming); len(got) != 1 || got[0] != "the second message" {
+		t.Errorf("in the queue: %q, want the second message", got)
+	}
+}
+
+// What was noted since a segment in use was begun is kept, whatever else is settled.
+func TestSettleKeepsNotes(t *testing.T) {
+	s := journaledStore(t)
+	segments := func() []string {
+		names, _ := filepath.Glob(s.Dir() + "/" + journalDir + "/new.*")
+		return names
+	}
+	age := func(name string, by time.Duration) {
+		t.Helper()
+		older := fmt.Sprintf("%s/%s/new.%d.1", s.Dir(), journalDir, time.Now().Add(-by).UnixMicro())
+		if err := os.Rename(name, older); err != nil {
+			t.Fatal(err)
+		}
+	}
+	commitOne(t, s, "left")
+	s.Close()
+	age(segments()[0], 20*time.Second)
+	s = reopen(t, s.Dir())
+	commitOne(t, s, "in use")
+	age(segments()[1], 10*time.Second)
+	note := fmt.Sprintf("%s/%s/done.%d", s.Dir(), journalDir, time.Now().Add(-9*time.Second).Unix()/4)
+	if err := os.WriteFile(note, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Settle(); err != nil {
+		t.Fatal(err)
+	}
+	if n := len(segments()); n != 1 {
+		t.Errorf("%d segments, want the one in use", n)
+	}
+	if _, err := os.Stat(note); err != nil {
+		t.Errorf("what is done of the segment in use is forgotten: %v", err)
+	}
+}

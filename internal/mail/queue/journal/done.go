@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -42,13 +43,15 @@ func NewDone(dir Dir) *Done { return &Done{dir: dir} }
 func (d *Done) Add(id string) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if err := d.open(time.Now()); err != nil {
+	now := time.Now()
+	if err := d.open(now); err != nil {
 		if errors.Is(err, os.ErrNotExist) {
 			return nil
 		}
 		return fmt.Errorf("note in queue journal: %w", err)
 	}
-	d.line = append(append(d.line[:0], id...), '\n')
+	d.line = strconv.AppendInt(append(append(d.line[:0], id...), ' '), now.UnixNano(), 10)
+	d.line = append(d.line, '\n')
 	if _, err := d.f.Write(d.line); err != nil {
 		return fmt.Errorf("note in queue journal: %w", err)
 	}
@@ -103,9 +106,20 @@ func (d *Done) Close() error {
 	return err
 }
 
+// IDs are what is done: when that was noted last, in nanoseconds since 1970.
+type IDs map[string]int64
+
+// Has says whether the message of an entry is done. Short ids, and with them those
+// of files that are used again, come back after some time: what was noted before
+// the message was made is about another one.
+func (ids IDs) Has(e Entry) bool {
+	noted, ok := ids[e.ID]
+	return ok && noted >= e.Made
+}
+
 // Done returns the ids that are done, noted at since or later.
-func (d Dir) Done(since time.Time) (map[string]bool, error) {
-	ids := make(map[string]bool)
+func (d Dir) Done(since time.Time) (IDs, error) {
+	ids := make(IDs)
 	err := d.lists(func(name string, end time.Time) error {
 		if end.Before(since) {
 			return nil
@@ -121,14 +135,15 @@ func (d Dir) Done(since time.Time) (map[string]bool, error) {
 }
 
 // readIDs adds the lines of r. A line without end was being written.
-func readIDs(r io.Reader, ids map[string]bool) error {
+func readIDs(r io.Reader, ids IDs) error {
 	lines := bufio.NewReaderSize(r, 4096)
 	for {
 		line, err := lines.ReadSlice('\n')
 		switch {
 		case err == nil:
-			if len(line) > 1 {
-				ids[string(line[:len(line)-1])] = true
+			id, number, _ := bytes.Cut(line[:len(line)-1], []byte{' '})
+			if noted, err := strconv.ParseInt(string(number), 10, 64); err == nil {
+				ids[string(id)] = max(ids[string(id)], noted)
 			}
 		case err == io.EOF:
 			return nil

@@ -322,7 +322,7 @@ func segmentTime(name string) (time.Time, bool) {
 // its entries, and which run of the machine wrote it.
 const headerSize = 80
 
-const title = "postern queue journal 1"
+const title = "postern queue journal 2"
 
 func header(boot string) (head []byte, stamp uint32) {
 	stamp = rand.Uint32()
@@ -341,13 +341,14 @@ func parseHeader(head []byte) (stamp uint32, boot string, ok bool) {
 type Entry struct {
 	Queue byte // of the message, one letter of its owner's
 	ID    string
+	Made  int64  // when it got its id, in nanoseconds since 1970: an id may have been another message's before
 	Body  []byte // the message's file, whole
 }
 
 // An entry begins with the stamp of its segment, the sum of what follows it,
-// and the lengths of body and id.
+// the lengths of body and id, the letter of the queue and the time.
 const (
-	entryHead = 4 + 4 + 4 + 2 + 1
+	entryHead = 4 + 4 + 4 + 2 + 1 + 8
 	maxID     = 255
 	// maxBody bounds an entry.
 	maxBody = 1 << 20
@@ -361,6 +362,7 @@ func (e Entry) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(e.Body)))
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(e.ID)))
 	b = append(b, e.Queue)
+	b = binary.LittleEndian.AppendUint64(b, uint64(e.Made))
 	b = append(b, e.ID...)
 	b = append(b, e.Body...)
 	binary.LittleEndian.PutUint32(b[start+4:], crc32.Checksum(b[start+8:], castagnoli))

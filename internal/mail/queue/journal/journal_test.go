@@ -33,14 +33,14 @@ func read(t *testing.T, dir string) map[string]string {
 			ids = append(ids, e.ID)
 		}
 		var short []string
-		for id, err := range s.IDs() {
+		for e, err := range s.Heads() {
 			if err != nil {
 				t.Fatal(err)
 			}
-			short = append(short, id)
+			short = append(short, e.ID)
 		}
 		if !slices.Equal(ids, short) {
-			t.Errorf("IDs gives %v, Entries %v", short, ids)
+			t.Errorf("Heads gives %v, Entries %v", short, ids)
 		}
 	}
 	return got
@@ -202,7 +202,7 @@ func TestDone(t *testing.T) {
 	f.WriteString("HALF") // a crash in the middle of a line
 	f.Close()
 	got, err := NewDir(dir).Done(time.Now().Add(-time.Minute))
-	if err != nil || len(got) != 3 || !got["A1"] || !got["B2"] || !got["C3"] {
+	if err != nil || len(got) != 3 || got["A1"] == 0 || got["B2"] == 0 || got["C3"] == 0 {
 		t.Errorf("Done: %v %v, want A1 B2 C3", got, err)
 	}
 	if got, _ := NewDir(dir).Done(time.Now().Add(time.Hour)); len(got) != 0 {

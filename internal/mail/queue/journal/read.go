@@ -31,38 +31,37 @@ type Segment struct {
 }
 
 // Segments returns the segments in the directory that nobody writes to, the
-// oldest first, and the time of the oldest of all, those in use included; zero
-// when there is none.
-func (d Dir) Segments() (left []*Segment, oldest time.Time, err error) {
+// oldest first, and when the oldest of those in use was begun; zero when there is
+// none.
+func (d Dir) Segments() (left []*Segment, inUse time.Time, err error) {
 	if d.boot == "" {
-		return nil, oldest, nil
+		return nil, inUse, nil
 	}
 	entries, err := os.ReadDir(d.path)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, oldest, nil
+		return nil, inUse, nil
 	}
 	if err != nil {
-		return nil, oldest, err
+		return nil, inUse, err
 	}
 	for _, e := range entries {
 		since, ok := segmentTime(e.Name())
 		if !ok {
 			continue
 		}
-		if oldest.IsZero() || since.Before(oldest) {
-			oldest = since
-		}
-		s, err := d.openSegment(d.path+"/"+e.Name(), since)
+		s, used, err := d.openSegment(d.path+"/"+e.Name(), since)
 		if err != nil {
 			closeAll(left)
-			return nil, oldest, err
+			return nil, inUse, err
 		}
 		if s != nil {
 			left = append(left, s)
+		} else if used && (inUse.IsZero() || since.Before(inUse)) {
+			inUse = since
 		}
 	}
 	sort.Slice(left, func(i, j int) bool { return left[i].Since.Before(left[j].Since) })
-	return left, oldest, nil
+	return left, inUse, nil
 }
 
 func closeAll(segments []*Segment) {
@@ -72,37 +71,37 @@ func closeAll(segments []*Segment) {
 }
 
 // openSegment returns nil for a segment that is in use or has just gone.
-func (d Dir) openSegment(path string, since time.Time) (*Segment, error) {
+func (d Dir) openSegment(path string, since time.Time) (s *Segment, used bool, err error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0)
 	if errors.Is(err, os.ErrNotExist) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
 		f.Close()
 		if err == unix.EWOULDBLOCK {
-			return nil, nil
+			return nil, true, nil
 		}
-		return nil, err
+		return nil, false, err
 	}
 	var st unix.Stat_t
 	if err := unix.Fstat(int(f.Fd()), &st); err != nil || st.Nlink == 0 {
 		f.Close()
-		return nil, err
+		return nil, false, err
 	}
-	s := &Segment{Since: since, f: f, path: path}
+	s = &Segment{Since: since, f: f, path: path}
 	head := make([]byte, headerSize)
 	n, err := f.ReadAt(head, 0)
 	if err != nil && err != io.EOF {
 		f.Close()
-		return nil, err
+		return nil, false, err
 	}
 	var boot string
 	s.stamp, boot, s.valid = parseHeader(head[:n])
 	s.Stale = !s.valid || boot != d.boot
-	return s, nil
+	return s, false, nil
 }
 
 // Entries lists the messages of the segment up to the first one that is not
@@ -128,9 +127,9 @@ func (s *Segment) Entries() iter.Seq2[Entry, error] {
 	}
 }
 
-// IDs is Entries without the bodies.
-func (s *Segment) IDs() iter.Seq2[string, error] {
-	return func(yield func(string, error) bool) {
+// Heads is Entries without the bodies.
+func (s *Segment) Heads() iter.Seq2[Entry, error] {
+	return func(yield func(Entry, error) bool) {
 		if !s.valid {
 			return
 		}
@@ -138,14 +137,14 @@ func (s *Segment) IDs() iter.Seq2[string, error] {
 		for off := int64(headerSize); ; {
 			n, err := s.f.ReadAt(head[:], off)
 			if err != nil && err != io.EOF {
-				yield("", err)
+				yield(Entry{}, err)
 				return
 			}
 			body, id, ok := lengths(head[:n], s.stamp)
 			if !ok || entryHead+id > n {
 				return
 			}
-			if !yield(string(head[entryHead:entryHead+id]), nil) {
+			if !yield(parseHead(head[:entryHead+id]), nil) {
 				return
 			}
 			off += int64(entryHead + id + body)
@@ -189,7 +188,14 @@ func readEntry(r *bufio.Reader, stamp uint32, buf []byte) (Entry, []byte, error)
 	if crc32.Checksum(buf[8:], castagnoli) != binary.LittleEndian.Uint32(buf[4:]) {
 		return Entry{}, buf, errBroken
 	}
-	return Entry{Queue: buf[14], ID: string(buf[entryHead : entryHead+id]), Body: buf[entryHead+id:]}, buf, nil
+	e := parseHead(buf[:entryHead+id])
+	e.Body = buf[entryHead+id:]
+	return e, buf, nil
+}
+
+// parseHead takes an entry apart that ends before its body.
+func parseHead(b []byte) Entry {
+	return Entry{Queue: b[14], ID: string(b[entryHead:]), Made: int64(binary.LittleEndian.Uint64(b[15:]))}
 }
 
 // Remove removes the segment: its messages are on stable storage, or done. The
