@@ -28,7 +28,7 @@ func TestEveryProgramHasAPage(t *testing.T) {
 			want["postern-"+c.name] = "1"
 		}
 	}
-	want["postfix-non-bdb"] = "1" // commands of postfix
+	want["postfix-non-bdb"], want["postfix-tls"] = "1", "1" // commands of postfix
 	pages, err := manual.Pages(docs.Pages)
 	if err != nil {
 		t.Fatal(err)

@@ -43,7 +43,7 @@ func (c *Config) Params(s *param.Set) {
 
 const usage = "[-c config_dir] [-Dv] command"
 
-const commandList = "start (or stop, reload, abort, flush, check, status, set-permissions, upgrade-configuration, logrotate, non-bdb)"
+const commandList = "start (or stop, reload, abort, flush, check, status, set-permissions, upgrade-configuration, logrotate, tls, non-bdb)"
 
 // A postfix is one run of the command.
 type postfix struct {
@@ -126,7 +126,7 @@ func (p *postfix) ours() bool {
 }
 
 // taking are the actions that take arguments.
-var taking = []string{"set-permissions", "upgrade-configuration", "non-bdb"}
+var taking = []string{"set-permissions", "upgrade-configuration", "non-bdb", "tls"}
 
 // notable are the actions that tell of old defaults.
 var notable = []string{"start", "start-fg", "reload", "flush", "check"}
@@ -172,6 +172,8 @@ func (p *postfix) run(name string, args []string) int {
 		return p.rotate()
 	case "non-bdb":
 		return p.nonBDB(args)
+	case "tls":
+		return p.tls(args)
 	case "set-permissions", "upgrade-configuration":
 		return p.setPermissions(args)
 	}
