@@ -251,5 +251,7 @@ func (p *File) Close() error {
 	if p.file == nil {
 		return nil
 	}
+	p.mu.Lock() // the end of the lease uses the descriptor
+	defer p.mu.Unlock()
 	return p.file.Close()
 }

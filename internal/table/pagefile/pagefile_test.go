@@ -24,11 +24,12 @@ func open(t *testing.T, n int, c byte, inPlace bool, check func([]byte) error) (
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { f.Close() })
 	p, err := Open(f, 1, inPlace, check)
 	if err != nil {
+		f.Close()
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { p.Close() })
 	return p, path
 }
 
