@@ -67,14 +67,16 @@ func (m *manager) reports(msg *message, end fate) []func() bool {
 }
 
 // exists says whether there is a log. An earlier queue manager, or an attempt
-// to send a notice that failed, may have left one.
+// to send a notice that failed, may have left one. One that cannot be looked at is
+// there: who finds out that it cannot be read, either, has the message wait.
 func (m *manager) exists(q queue.Name, id queue.ID) bool {
 	info, err := m.store.Stat(q, id)
 	if err != nil {
-		if !missing(err) {
-			m.env.Log.Warningf("%v", err)
+		if missing(err) {
+			return false
 		}
-		return false
+		m.env.Log.Warningf("%v", err)
+		return true
 	}
 	return info.Size > 0
 }

@@ -5,11 +5,13 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
+	"weak"
 
 	"postern/internal/ipc/attr"
 	"postern/internal/ipc/bounce"
@@ -100,6 +102,45 @@ func TestBounced(t *testing.T) {
 	}
 	if !s.logged("dsn=5.1.3, status=bounced (bad address syntax)") {
 		t.Error(strings.Join(s.lines(), "\n"))
+	}
+}
+
+// A bounce log that the system does not let see is reported nevertheless: the
+// message does not go without its notice.
+func TestUnseenBounceLog(t *testing.T) {
+	s := newSystem(t, "")
+	s.fault = func(op queue.Op, q queue.Name, _ queue.ID) error {
+		if op == queue.OpStat && q == queue.Bounce {
+			return syscall.EIO
+		}
+		return nil
+	}
+	s.run()
+	id := s.write(queue.Incoming, "s@example.com", time.Now(), "c@bad.example")
+	s.trigger("I" + string(id))
+	s.wait("removal", func() bool { return s.logged(string(id) + ": removed") })
+	if n := s.count(bounce.OpFlush); n != 1 {
+		t.Errorf("the bounce log was reported %d times, want once", n)
+	}
+}
+
+// A worker that waits keeps nothing of what it has done.
+func TestIdleWorker(t *testing.T) {
+	w := newWorkers(1)
+	begin := func() (left weak.Pointer[[1 << 20]byte], done chan struct{}) {
+		held, done := new([1 << 20]byte), make(chan struct{})
+		w.do(func() {
+			held[0] = 1
+			close(done)
+		})
+		return weak.Make(held), done
+	}
+	left, done := begin()
+	<-done
+	for deadline := time.Now().Add(time.Minute); left.Value() != nil; runtime.GC() {
+		if time.Now().After(deadline) {
+			t.Fatal("it is still held")
+		}
 	}
 }
 

@@ -25,6 +25,7 @@ func (w *workers) do(f func()) {
 		go func() {
 			for {
 				f()
+				f = nil // what it holds does not wait for the next
 				f = <-w.work
 			}
 		}()

@@ -8,6 +8,7 @@ const (
 	OpCreate Op = "create"
 	OpWrite  Op = "write"
 	OpRead   Op = "read"
+	OpStat   Op = "stat"
 	OpChmod  Op = "chmod"
 	OpSync   Op = "fsync"
 	OpRename Op = "rename"

@@ -281,7 +281,10 @@ func (s *Store) Stat(q Name, id ID) (Info, error) {
 		return Info{}, err
 	}
 	var st unix.Stat_t
-	if err := unix.Fstatat(dir, s.Path(q, id), &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+	if err = s.fails(OpStat, q, id); err == nil {
+		err = unix.Fstatat(dir, s.Path(q, id), &st, unix.AT_SYMLINK_NOFOLLOW)
+	}
+	if err != nil {
 		return Info{}, fmt.Errorf("stat queue file %s: %w", s.Path(q, id), err)
 	}
 	return newInfo(&st), nil
