@@ -89,7 +89,7 @@ func compare(t *testing.T, file string, archive *txtar.Archive, s harness.System
 			want, _ = harness.Section(archive, f.Name)
 		}
 		if got := string(f.Data); got != string(want) {
-			t.Errorf("%s: section %s differs\n%s", s.Name, f.Name, diff(string(want), got))
+			t.Errorf("%s: section %s differs\n%s", s.Name, f.Name, harness.Diff(string(want), got))
 			harness.SetSection(archive, f.Name+"."+s.Name, f.Data)
 			differs = true
 		}
@@ -99,39 +99,4 @@ func compare(t *testing.T, file string, archive *txtar.Archive, s harness.System
 			t.Fatal(err)
 		}
 	}
-}
-
-// diff shows the lines that differ, "-" wanted, "+" got, by the longest common
-// subsequence.
-func diff(want, got string) string {
-	a, b := strings.Split(want, "\n"), strings.Split(got, "\n")
-	n, m := len(a), len(b)
-	common := make([][]int, n+1)
-	for i := range common {
-		common[i] = make([]int, m+1)
-	}
-	for i := n - 1; i >= 0; i-- {
-		for j := m - 1; j >= 0; j-- {
-			if a[i] == b[j] {
-				common[i][j] = common[i+1][j+1] + 1
-			} else {
-				common[i][j] = max(common[i+1][j], common[i][j+1])
-			}
-		}
-	}
-	var out strings.Builder
-	i, j := 0, 0
-	for i < n || j < m {
-		switch {
-		case i < n && j < m && a[i] == b[j]:
-			i, j = i+1, j+1
-		case j == m || i < n && common[i+1][j] >= common[i][j+1]:
-			out.WriteString("\t- " + a[i] + "\n")
-			i++
-		default:
-			out.WriteString("\t+ " + b[j] + "\n")
-			j++
-		}
-	}
-	return out.String()
 }

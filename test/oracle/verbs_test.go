@@ -185,7 +185,7 @@ func firstDifference(plan []step, want, got []string) string {
 		if k > 0 {
 			before = plan[k-1].send
 		}
-		return fmt.Sprintf("after %.60q\n\tC: %.80q\n%s", before, p.send, diff(want[k], got[k]))
+		return fmt.Sprintf("after %.60q\n\tC: %.80q\n%s", before, p.send, harness.Diff(want[k], got[k]))
 	}
 	return ""
 }

@@ -164,40 +164,9 @@ func diff(want, got string) string {
 			out.WriteString("\t" + x[0] + "\n")
 			x, y = x[1:], y[1:]
 		}
-		lines(&out, x, y)
+		out.WriteString(harness.Diff(strings.Join(x, "\n"), strings.Join(y, "\n")))
 	}
 	return out.String()
-}
-
-// lines writes what is only in x and what is only in y, by the longest common
-// subsequence.
-func lines(out *strings.Builder, x, y []string) {
-	common := make([][]int, len(x)+1)
-	for i := range common {
-		common[i] = make([]int, len(y)+1)
-	}
-	for i := len(x) - 1; i >= 0; i-- {
-		for j := len(y) - 1; j >= 0; j-- {
-			if x[i] == y[j] {
-				common[i][j] = common[i+1][j+1] + 1
-			} else {
-				common[i][j] = max(common[i+1][j], common[i][j+1])
-			}
-		}
-	}
-	i, j := 0, 0
-	for i < len(x) || j < len(y) {
-		switch {
-		case i < len(x) && j < len(y) && x[i] == y[j]:
-			i, j = i+1, j+1
-		case j == len(y) || i < len(x) && common[i+1][j] >= common[i][j+1]:
-			out.WriteString("\t- " + x[i] + "\n")
-			i++
-		default:
-			out.WriteString("\t+ " + y[j] + "\n")
-			j++
-		}
-	}
 }
 
 // blocks cuts what was seen at the lines that name a command.

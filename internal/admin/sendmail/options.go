@@ -6,6 +6,7 @@ import (
 
 	"postern/internal/admin/command"
 	"postern/internal/ipc/delivery"
+	"postern/internal/mail/dsn"
 )
 
 // optionSpec lists sendmail's options; "-q" alone and "-XV" alone are taken
@@ -130,7 +131,7 @@ func (p *parser) option(option byte, arg string) error {
 		p.mode = newAliases
 	case 'N':
 		var unknown string
-		if p.notify, unknown = notifyMask(arg); unknown != "" {
+		if p.notify, unknown = dsn.ParseNotify(arg); unknown != "" {
 			p.warn("unknown DSN NOTIFY command value %q in %q", unknown, arg)
 		}
 		if p.notify == 0 {
@@ -336,39 +337,11 @@ var modeNames = [...]string{
 	ignore:     "",
 }
 
-// The numbers of RFC 3461 NOTIFY and RET in the queue file.
+// The numbers of RFC 3461 RET in the queue file.
 const (
-	notifyNever   = 1
-	notifySuccess = 2
-	notifyFailure = 4
-	notifyDelay   = 8
-
 	retFull    = 1
 	retHeaders = 2
 )
-
-// notifyMask returns the number for a list of NOTIFY words, 0 when it is not
-// acceptable, and the word that is not known.
-func notifyMask(list string) (mask int, unknown string) {
-	for _, word := range strings.FieldsFunc(list, func(r rune) bool { return r == ',' || r == ' ' || r == '\t' }) {
-		switch strings.ToLower(word) {
-		case "never":
-			mask |= notifyNever
-		case "success":
-			mask |= notifySuccess
-		case "failure":
-			mask |= notifyFailure
-		case "delay":
-			mask |= notifyDelay
-		default:
-			return 0, word
-		}
-	}
-	if mask&notifyNever != 0 && mask != notifyNever {
-		return 0, ""
-	}
-	return mask, ""
-}
 
 func returnCode(word string) int {
 	switch strings.ToLower(word) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -160,6 +161,27 @@ func Readable(fds []int, timeoutMillis int) ([]int, error) {
 		}
 	}
 	return ready, nil
+}
+
+// Quiet says whether the other end of a connection has neither closed it nor sent
+// anything that was not read. It does not wait. What is no socket is quiet.
+func Quiet(c net.Conn) bool {
+	sc, ok := c.(syscall.Conn)
+	if !ok {
+		return true
+	}
+	raw, err := sc.SyscallConn()
+	if err != nil {
+		return false
+	}
+	quiet := false
+	err = raw.Read(func(fd uintptr) bool {
+		var b [1]byte
+		_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		quiet = err == unix.EAGAIN
+		return true
+	})
+	return err == nil && quiet
 }
 
 // SocketPair returns the two ends of a stream. Both close on exec.

@@ -112,8 +112,8 @@ func (rep *Report) Sent(rcpt *delivery.Recipient, relay string, res dsn.Result) 
 		res.Action = "delivered"
 	}
 	record := flags&delivery.FlagRecord != 0 ||
-		flags&delivery.FlagRecDlySent != 0 && (rcpt.Notify == 0 || rcpt.Notify&delivery.NotifyDelay != 0)
-	if record || rcpt.Notify&delivery.NotifySuccess != 0 {
+		flags&delivery.FlagRecDlySent != 0 && (rcpt.Notify == 0 || rcpt.Notify&dsn.NotifyDelay != 0)
+	if record || rcpt.Notify&dsn.NotifySuccess != 0 {
 		if err := rep.traced(rcpt, relay, res); err != nil {
 			rep.req.Log.Warningf("%s: %v", rep.req.QueueID, err)
 			service := rep.kit.env.Common.TraceServiceName

@@ -101,7 +101,7 @@ func TestReport(t *testing.T) {
 		todo:  []string{"defer@x"},
 		reply: delivery.Reply{Status: delivery.Defer, Bounced: true},
 	}, {
-		name: "NOTIFY=SUCCESS", notify: delivery.NotifySuccess,
+		name: "NOTIFY=SUCCESS", notify: dsn.NotifySuccess,
 		records: []string{"trace 0: <sent@x> 2.0.0 delivery via mx: ok", "defer 0: <defer@x> 4.1.1 later", "bounce 0: <bounce@x> 5.1.1 never"},
 		lines:   []string{"2.0.0, status=sent (ok)", "4.1.1, status=deferred (later)", "5.1.1, status=bounced (never)"},
 		todo:    []string{"defer@x"},

@@ -8,6 +8,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"postern/internal/ipc/delivery"
+	"postern/internal/mail/dsn"
 	"postern/internal/table"
 )
 
@@ -126,12 +127,12 @@ func (s *state) aliasOwner(name string) error {
 // know; the others then have nothing to tell of success.
 // RFC 3461 5.2.7.3.
 func (s *state) expanded() {
-	if s.original.Notify&delivery.NotifySuccess == 0 {
+	if s.original.Notify&dsn.NotifySuccess == 0 {
 		return
 	}
 	s.rep.Expanded(s.part(), "alias expanded")
-	s.original.Notify &^= delivery.NotifySuccess
+	s.original.Notify &^= dsn.NotifySuccess
 	if s.original.Notify == 0 {
-		s.original.Notify = delivery.NotifyNever
+		s.original.Notify = dsn.NotifyNever
 	}
 }

@@ -121,7 +121,7 @@ func (j *job) finish(s state, done bool) bool {
 			continue
 		}
 		// The expansion has been reported; what comes is for the new message.
-		s.original.Notify &^= delivery.NotifySuccess
+		s.original.Notify &^= dsn.NotifySuccess
 		res := dsn.Make("2.0.0", "forwarded as "+f.session.QueueID)
 		res.Action = "relayed"
 		if !s.rep.Sent(s.part(), s.relay(), res) {

@@ -8,6 +8,7 @@ import (
 
 	"postern/internal/ipc/bounce"
 	"postern/internal/ipc/delivery"
+	"postern/internal/mail/dsn"
 	"postern/internal/mail/event"
 	"postern/internal/mail/queue"
 	"postern/internal/mail/record"
@@ -85,7 +86,7 @@ func (m *manager) exists(q queue.Name, id queue.ID) bool {
 // size record cover recipients that are done already.
 func (m *manager) traced(msg *message) bool {
 	const report = delivery.FlagUserVerify | delivery.FlagRecord | delivery.FlagRecDlySent
-	return msg.env.TraceFlags&report != 0 || msg.env.Sizes.Flags>>1&delivery.NotifySuccess != 0
+	return msg.env.TraceFlags&report != 0 || msg.env.Sizes.Flags>>1&dsn.NotifySuccess != 0
 }
 
 func (m *manager) about(msg *message) bounce.Message {

@@ -5,7 +5,6 @@ import (
 	"time"
 
 	"postern/internal/deliver/agent"
-	"postern/internal/ipc/delivery"
 	"postern/internal/mail/dsn"
 )
 
@@ -125,7 +124,7 @@ func (d *delivering) done(s *session, t *target, p *reply) {
 	switch {
 	case s.has(featDSN):
 		// The server sends the notice of success itself.
-		t.Notify &^= delivery.NotifySuccess
+		t.Notify &^= dsn.NotifySuccess
 	case d.client.final || d.client.config.AssumeFinal:
 		action = "delivered"
 	}

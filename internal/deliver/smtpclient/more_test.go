@@ -10,6 +10,7 @@ import (
 	"postern/internal/ipc/attr"
 	"postern/internal/ipc/delivery"
 	"postern/internal/ipc/rewrite"
+	"postern/internal/mail/dsn"
 )
 
 // one runs one delivery over one scripted session, without times and ports in
@@ -59,7 +60,7 @@ func TestCommands(t *testing.T) {
 		{"DSN", "", "DSN", func(r *delivery.Request) {
 			r.EnvelopeID, r.RetFlags = "id+1 x", delivery.RetHeaders
 			r.Recipients[0].DSNOrigRcpt = "rfc822;o@o.example"
-			r.Recipients[0].Notify = delivery.NotifySuccess | delivery.NotifyDelay
+			r.Recipients[0].Notify = dsn.NotifySuccess | dsn.NotifyDelay
 		}, "C: MAIL FROM:<a@a.example> ENVID=id+2B1+20x RET=HDRS\nC: RCPT TO:<b@b.example> ORCPT=rfc822;o@o.example NOTIFY=SUCCESS,DELAY\n"},
 		{"original recipient", "", "DSN", func(r *delivery.Request) { r.Recipients[0].OrigAddr = "o+x@o.example" },
 			"C: MAIL FROM:<a@a.example>\nC: RCPT TO:<b@b.example> ORCPT=rfc822;o+2Bx@o.example\n"},

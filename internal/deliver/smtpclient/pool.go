@@ -1,11 +1,11 @@
 package smtpclient
 
 import (
-	"errors"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
+
+	"postern/internal/base/sys"
 )
 
 // A pool keeps idle sessions for the next delivery (Postfix: the connection
@@ -117,20 +117,5 @@ func (s *session) quiet() bool {
 	if s.tls != nil {
 		conn = s.tls.NetConn()
 	}
-	c, ok := conn.(syscall.Conn)
-	if !ok {
-		return true
-	}
-	raw, err := c.SyscallConn()
-	if err != nil {
-		return false
-	}
-	quiet := false
-	err = raw.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		quiet = errors.Is(err, syscall.EAGAIN)
-		return true
-	})
-	return err == nil && quiet
+	return sys.Quiet(conn)
 }

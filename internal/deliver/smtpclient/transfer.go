@@ -347,14 +347,14 @@ func (t *transaction) rcptCommand(r *target) string {
 }
 
 func notifyText(flags int) string {
-	if flags&delivery.NotifyNever != 0 {
+	if flags&dsn.NotifyNever != 0 {
 		return "NEVER"
 	}
 	var words []string
 	for _, w := range [...]struct {
 		flag int
 		word string
-	}{{delivery.NotifySuccess, "SUCCESS"}, {delivery.NotifyFailure, "FAILURE"}, {delivery.NotifyDelay, "DELAY"}} {
+	}{{dsn.NotifySuccess, "SUCCESS"}, {dsn.NotifyFailure, "FAILURE"}, {dsn.NotifyDelay, "DELAY"}} {
 		if flags&w.flag != 0 {
 			words = append(words, w.word)
 		}

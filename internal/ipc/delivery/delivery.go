@@ -42,15 +42,6 @@ const TraceFlags = FlagMTAVerify | FlagUserVerify | FlagRecord | FlagRecDlySent
 // VerifyFlags say that nothing is delivered.
 const VerifyFlags = FlagMTAVerify | FlagUserVerify
 
-// Notify flags of a recipient (RFC 3461 4.1), the value of notify_flags; 0 when
-// the sender did not ask.
-const (
-	NotifyNever   = 1 << 0
-	NotifySuccess = 1 << 1
-	NotifyFailure = 1 << 2
-	NotifyDelay   = 1 << 3
-)
-
 // Ret flags of a message (RFC 3461 4.3), the value of ret_flags; 0 when the
 // sender did not ask.
 const (

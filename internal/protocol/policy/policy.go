@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"postern/internal/base/errno"
+	"postern/internal/base/sys"
 )
 
 // A Config says which server is asked and how.
@@ -189,7 +190,7 @@ func (c *Client) takeIdle() *conn {
 	for len(c.idle) > 0 {
 		k := c.idle[len(c.idle)-1]
 		c.idle = c.idle[:len(c.idle)-1]
-		if c.usable(k) && alive(k.Conn) {
+		if c.usable(k) && sys.Quiet(k.Conn) {
 			return k
 		}
 		k.Close()
@@ -201,27 +202,6 @@ func (c *Client) usable(k *conn) bool {
 	now := time.Now()
 	return (c.MaxIdle <= 0 || now.Sub(k.used) < c.MaxIdle) && (c.MaxTTL <= 0 || now.Sub(k.made) < c.MaxTTL) &&
 		(c.RequestLimit <= 0 || k.requests < c.RequestLimit) && k.r.Buffered() == 0
-}
-
-// alive says whether the server has neither closed the connection nor talked
-// out of turn.
-func alive(c net.Conn) bool {
-	sc, ok := c.(syscall.Conn)
-	if !ok {
-		return true
-	}
-	raw, err := sc.SyscallConn()
-	if err != nil {
-		return false
-	}
-	quiet := false
-	err = raw.Read(func(fd uintptr) bool {
-		var b [1]byte
-		_, _, err := syscall.Recvfrom(int(fd), b[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		quiet = err == syscall.EAGAIN || err == syscall.EWOULDBLOCK
-		return true
-	})
-	return err == nil && quiet
 }
 
 func (c *Client) keep(k *conn) {

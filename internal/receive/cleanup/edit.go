@@ -6,6 +6,7 @@ import (
 
 	"postern/internal/ipc/rewrite"
 	"postern/internal/mail/address"
+	"postern/internal/mail/dsn"
 	"postern/internal/mail/envelope"
 	"postern/internal/mail/message"
 	"postern/internal/mail/record"
@@ -27,8 +28,9 @@ func (e editor) putEdited(field string) {
 	t.layout.delta += t.w.Offset() - at
 }
 
-// AddHeader puts a field at the end of the header.
-func (e editor) AddHeader(name, space, value string) error {
+// withField has a field checked and written, and calls link with its place, to
+// make it part of the header.
+func (e editor) withField(name, space, value string, link func(at int64)) error {
 	field, keep := e.checkMilterField(name + ":" + space + value)
 	if !keep {
 		return e.edited()
@@ -38,10 +40,17 @@ func (e editor) AddHeader(name, space, value string) error {
 		return err
 	}
 	e.putEdited(field)
-	end := e.pointer(e.layout.afterHeader)
-	e.jump(e.layout.header, at)
-	e.layout.header = end
+	link(at)
 	return e.edited()
+}
+
+// AddHeader puts a field at the end of the header.
+func (e editor) AddHeader(name, space, value string) error {
+	return e.withField(name, space, value, func(at int64) {
+		end := e.pointer(e.layout.afterHeader)
+		e.jump(e.layout.header, at)
+		e.layout.header = end
+	})
 }
 
 // InsertHeader puts a field in front of the one with the number, or at the end.
@@ -53,21 +62,13 @@ func (e editor) InsertHeader(index int, name, space, value string) error {
 	if place == nil {
 		return e.AddHeader(name, space, value)
 	}
-	field, keep := e.checkMilterField(name + ":" + space + value)
-	if !keep {
-		return e.edited()
-	}
-	at, err := e.beginEdit()
-	if err != nil {
-		return err
-	}
-	e.putEdited(field)
-	moved := e.w.Offset()
-	e.written(e.w.Put(place.firstType, place.first))
-	e.pad(moved)
-	e.pointer(place.next)
-	e.jump(place.at, at)
-	return e.edited()
+	return e.withField(name, space, value, func(at int64) {
+		moved := e.w.Offset()
+		e.written(e.w.Put(place.firstType, place.first))
+		e.pad(moved)
+		e.pointer(place.next)
+		e.jump(place.at, at)
+	})
 }
 
 // find returns the first field for which match says true, nil when there is none.
@@ -107,19 +108,11 @@ func (e editor) ChangeHeader(index int, name, space, value string) error {
 	if place == nil {
 		return e.AddHeader(name, space, value)
 	}
-	field, keep := e.checkMilterField(name + ":" + space + value)
-	if !keep {
-		return e.edited()
-	}
-	at, err := e.beginEdit()
-	if err != nil {
-		return err
-	}
-	e.putEdited(field)
-	e.layout.delta -= place.size
-	e.pointer(place.end)
-	e.jump(place.at, at)
-	return e.edited()
+	return e.withField(name, space, value, func(at int64) {
+		e.layout.delta -= place.size
+		e.pointer(place.end)
+		e.jump(place.at, at)
+	})
 }
 
 // DeleteHeader takes a field out.
@@ -216,8 +209,11 @@ func (e editor) AddRecipient(text, args string) error {
 		name, value, _ := strings.Cut(word, "=")
 		switch strings.ToUpper(name) {
 		case "NOTIFY":
-			n, good := e.parseNotify(value)
-			if !good || notify != 0 {
+			n, unknown := dsn.ParseNotify(value)
+			if unknown != "" {
+				e.s.log.Warningf("unknown DSN NOTIFY command value \"%.100s\" in \"%.100s\"", unknown, value)
+			}
+			if n == 0 || notify != 0 {
 				e.s.log.Warningf("%s: Bad NOTIFY parameter from Milter or header/body_checks: \"%.100s\"", e.id, args)
 				n = notify
 			}
@@ -256,26 +252,6 @@ func printable(text string) bool {
 		}
 	}
 	return true
-}
-
-func (e editor) parseNotify(value string) (int, bool) {
-	mask := 0
-	for word := range strings.SplitSeq(value, ",") {
-		switch strings.ToUpper(word) {
-		case "NEVER":
-			mask |= notifyNever
-		case "SUCCESS":
-			mask |= notifySuccess
-		case "FAILURE":
-			mask |= notifyFailure
-		case "DELAY":
-			mask |= notifyDelay
-		default:
-			e.s.log.Warningf("unknown DSN NOTIFY command value \"%.100s\" in \"%.100s\"", word, value)
-			return 0, false
-		}
-	}
-	return mask, mask&notifyNever == 0 || mask == notifyNever
 }
 
 // parseORCPT reads "type;xtext" and returns it decoded.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	ipc "postern/internal/ipc/cleanup"
+	"postern/internal/mail/dsn"
 	"postern/internal/mail/record"
 )
 
@@ -51,16 +52,9 @@ func (t *transaction) envelopeRecord(typ record.Type, data []byte) {
 		t.bad("unexpected record type %d in envelope", typ)
 		return
 	}
-	if typ == record.Flags {
-		t.extraFlags(data)
-		return
-	}
-	mapped, value, ok := t.mapAttr(typ, data)
+	mapped, value, ok := t.before(typ, data, envelopeRcpt)
 	if !ok {
 		return
-	}
-	if !t.inRcpt && oneOf(envelopeRcpt, mapped) {
-		t.beforeRecipients()
 	}
 	if t.recipientRecord(typ, mapped, data, value) {
 		return
@@ -77,6 +71,22 @@ func (t *transaction) envelopeRecord(typ record.Type, data []byte) {
 		t.qmgrFlags |= record.MixedRecipients
 	}
 	t.otherRecord(typ, mapped, data, value)
+}
+
+// before does what comes before a record of either envelope segment is used: flags
+// are taken, a named attribute gets its type and value, and what has to stand before
+// the recipients is written when a record of the types rcpt comes. Not ok means that
+// nothing is left to do.
+func (t *transaction) before(typ record.Type, data []byte, rcpt string) (mapped record.Type, value []byte, ok bool) {
+	if typ == record.Flags {
+		t.extraFlags(data)
+		return 0, nil, false
+	}
+	mapped, value, ok = t.mapAttr(typ, data)
+	if ok && !t.inRcpt && oneOf(rcpt, mapped) {
+		t.beforeRecipients()
+	}
+	return mapped, value, ok
 }
 
 // extraFlags are flags that the client learnt after the start.
@@ -167,18 +177,10 @@ func (t *transaction) recipientRecord(typ, mapped record.Type, data, value []byt
 	return true
 }
 
-// NOTIFY values of a recipient.
-const (
-	notifyNever   = 1
-	notifySuccess = 2
-	notifyFailure = 4
-	notifyDelay   = 8
-)
-
 func (t *transaction) notify(value string) {
 	n, err := strconv.Atoi(value)
 	switch {
-	case err != nil || n <= 0 || n > notifyNever|notifySuccess|notifyFailure|notifyDelay || n&notifyNever != 0 && n != notifyNever:
+	case err != nil || !dsn.ValidNotify(n):
 		t.s.log.Warningf("%s: ignoring malformed DSN notify record <%.200s>", t.id, value)
 		return
 	case t.dsnNotify != 0:

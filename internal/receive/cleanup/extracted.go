@@ -18,16 +18,9 @@ func (t *transaction) extractedRecord(typ record.Type, data []byte) {
 		t.bad("unexpected record type %d in extracted envelope", typ)
 		return
 	}
-	if typ == record.Flags {
-		t.extraFlags(data)
-		return
-	}
-	mapped, value, ok := t.mapAttr(typ, data)
+	mapped, value, ok := t.before(typ, data, extractedRcpt)
 	if !ok {
 		return
-	}
-	if !t.inRcpt && oneOf(extractedRcpt, mapped) {
-		t.beforeRecipients()
 	}
 	switch {
 	case t.recipientRecord(typ, mapped, data, value):

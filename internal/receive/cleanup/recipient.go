@@ -152,7 +152,7 @@ func (t *transaction) bccFrom(maps *table.Maps, addr string) {
 func (t *transaction) addBCC(external string) {
 	addr := t.completeEnvelope(address.Unquote822(external), envelopeRecipient)
 	addr = t.mapEnvelope(addr, envelopeRecipient)
-	t.outRecipient(addr, addr, "", notifyNever)
+	t.outRecipient(addr, addr, "", dsn.NotifyNever)
 }
 
 // outRecipient writes the recipients for which addr stands.
@@ -172,7 +172,7 @@ func (t *transaction) outRecipient(addr, orig, dsnOrig string, notify int) {
 		t.aliasError(err)
 	}
 	t.observe(envelopeRecipient, t.s.virtual.Title(), addr, list...)
-	if notify&notifySuccess != 0 && (len(list) > 1 || list[0] != addr) {
+	if notify&dsn.NotifySuccess != 0 && (len(list) > 1 || list[0] != addr) {
 		notify = t.expandedNotice(addr, orig, dsnOrig, notify)
 	}
 	for _, a := range list {
@@ -205,10 +205,10 @@ func (t *transaction) expandedNotice(addr, orig, dsnOrig string, notify int) int
 			t.expanded = true
 		}
 	}
-	if notify == notifySuccess {
-		return notifyNever
+	if notify == dsn.NotifySuccess {
+		return dsn.NotifyNever
 	}
-	return notify &^ notifySuccess
+	return notify &^ dsn.NotifySuccess
 }
 
 // putRecipient writes one recipient unless it was written before.

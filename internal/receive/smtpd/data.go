@@ -201,7 +201,7 @@ func (s *session) finish() (cleanup.Status, string) {
 	w.PutString(record.Xtra, "")
 	s.effectRecords(w)
 	for _, bcc := range s.subject.Effects.Bcc {
-		w.Attr("notify_flags", strconv.Itoa(notifyNever))
+		w.Attr("notify_flags", strconv.Itoa(dsn.NotifyNever))
 		w.PutString(record.Rcpt, bcc)
 	}
 	w.PutString(record.End, "")

@@ -6,16 +6,9 @@ import (
 
 	"postern/internal/ipc/anvil"
 	"postern/internal/mail/address"
+	"postern/internal/mail/dsn"
 	"postern/internal/mail/record"
 	"postern/internal/protocol/smtp"
-)
-
-// Bits of the attribute notify_flags (RFC 3461 4.1; Postfix: dsn_mask).
-const (
-	notifyNever   = 1
-	notifySuccess = 2
-	notifyFailure = 4
-	notifyDelay   = 8
 )
 
 // A recipient is what RCPT gives.
@@ -128,8 +121,11 @@ func (s *session) rcptOptions(r *recipient, options string) smtp.Reply {
 		case (name == "NOTIFY" || name == "ORCPT") && has && s.discards["dsn"]:
 			return ok(501, "5.7.1", "DSN support is disabled")
 		case name == "NOTIFY" && has:
-			n, valid := s.parseNotify(value)
-			if !valid || r.notify != 0 {
+			n, unknown := dsn.ParseNotify(value)
+			if unknown != "" {
+				s.log.Warningf("unknown DSN NOTIFY command value %q in %q", unknown, value)
+			}
+			if n == 0 || r.notify != 0 {
 				return ok(501, "5.5.4", "Error: Bad NOTIFY parameter syntax")
 			}
 			r.notify = n
@@ -144,28 +140,6 @@ func (s *session) rcptOptions(r *recipient, options string) smtp.Reply {
 		}
 	}
 	return smtp.Reply{}
-}
-
-// parseNotify reads NEVER or a list of SUCCESS, FAILURE, DELAY.
-func (s *session) parseNotify(value string) (int, bool) {
-	mask := 0
-	for word := range strings.SplitSeq(value, ",") {
-		switch strings.ToUpper(word) {
-		case "":
-		case "NEVER":
-			mask |= notifyNever
-		case "SUCCESS":
-			mask |= notifySuccess
-		case "FAILURE":
-			mask |= notifyFailure
-		case "DELAY":
-			mask |= notifyDelay
-		default:
-			s.log.Warningf("unknown DSN NOTIFY command value %q in %q", word, value)
-			return 0, false
-		}
-	}
-	return mask, mask != 0 && (mask&notifyNever == 0 || mask == notifyNever)
 }
 
 // parseOrcpt reads "type;xtext" and returns it decoded. RFC 6533: addresses in

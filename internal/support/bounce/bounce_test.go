@@ -307,15 +307,15 @@ func TestLogStaysUntilTheReportIsQueued(t *testing.T) {
 func TestNotify(t *testing.T) {
 	b := newBench(t, "bounce", "")
 	id := b.message("s@example.com", "Subject: hello", "")
-	b.append(id, ipc.Recipient{Address: "never@x.example", Notify: delivery.NotifyNever}, unknown)
-	b.append(id, ipc.Recipient{Address: "success@x.example", Notify: delivery.NotifySuccess}, unknown)
+	b.append(id, ipc.Recipient{Address: "never@x.example", Notify: dsn.NotifyNever}, unknown)
+	b.append(id, ipc.Recipient{Address: "success@x.example", Notify: dsn.NotifySuccess}, unknown)
 	m := ipc.Message{QueueID: id, Sender: "s@example.com", RetFlags: delivery.RetHeaders}
 	must(t, b.ask(ipc.OpFlush, 0, m))
 	if len(b.notices) != 0 {
 		t.Fatal("a notice that nobody wants")
 	}
-	b.append(id, ipc.Recipient{Address: "never@x.example", Notify: delivery.NotifyNever}, unknown)
-	b.append(id, ipc.Recipient{Address: "failure@x.example", Notify: delivery.NotifyFailure | delivery.NotifyDelay}, unknown)
+	b.append(id, ipc.Recipient{Address: "never@x.example", Notify: dsn.NotifyNever}, unknown)
+	b.append(id, ipc.Recipient{Address: "failure@x.example", Notify: dsn.NotifyFailure | dsn.NotifyDelay}, unknown)
 	must(t, b.ask(ipc.OpFlush, 0, m))
 	if len(b.notices) != 1 {
 		t.Fatalf("%d notices", len(b.notices))

@@ -10,6 +10,7 @@ import (
 	"postern/internal/ipc/bounce"
 	"postern/internal/ipc/delivery"
 	"postern/internal/mail/address"
+	"postern/internal/mail/dsn"
 	"postern/internal/mail/event"
 	"postern/internal/mail/queue"
 	"postern/internal/mail/statuslog"
@@ -52,10 +53,10 @@ func (s *Server) report(ctx context.Context, r *bounce.Request, k kind) error {
 // notifyAll tells everybody who is to know of a failure or a delay.
 func (s *Server) notifyAll(ctx context.Context, sub *subject, to string) error {
 	late := sub.template.kind == delay
-	what, want, copies, copyTo := "non-delivery", delivery.NotifyFailure, s.notify.bounce, s.cfg.BounceRcpt
+	what, want, copies, copyTo := "non-delivery", dsn.NotifyFailure, s.notify.bounce, s.cfg.BounceRcpt
 	lastResort, lastTo := s.notify.twoBounce, s.cfg.TwoBounceRcpt
 	if late {
-		what, want, copies, copyTo = "delay", delivery.NotifyDelay, s.notify.delay, s.cfg.DelayRcpt
+		what, want, copies, copyTo = "delay", dsn.NotifyDelay, s.notify.delay, s.cfg.DelayRcpt
 		lastResort, lastTo = s.notify.delay, s.cfg.DelayRcpt
 	}
 	headers := late || sub.RetFlags == delivery.RetHeaders
@@ -179,7 +180,7 @@ func (s *Server) wanted(sub *subject, want int) ([]statuslog.Record, error) {
 	err := s.records(sub, func(rec statuslog.Record) error {
 		notify := rec.Notify
 		if notify == 0 {
-			notify = delivery.NotifyFailure | delivery.NotifyDelay // RFC 3461 4.1
+			notify = dsn.NotifyFailure | dsn.NotifyDelay // RFC 3461 4.1
 		}
 		if want == 0 || notify&want != 0 {
 			list = append(list, rec)
