@@ -122,10 +122,19 @@ func (m *Machine) InHeader() bool { return !m.ended }
 // to none of them.
 func (m *Machine) AtBoundary() bool { return m.delimiter }
 
-// Idle says that the rest of the message, unless it is reset, is body lines of
-// one part: there is no boundary to look for and nothing to report.
-func (m *Machine) Idle() bool {
-	return !m.header && len(m.stack) == 0 && m.Report&EightBitBody == 0
+// InBody says that lines may be taken by Pass.
+func (m *Machine) InBody() bool { return !m.header && m.Report&EightBitBody == 0 }
+
+// Pass takes the next line, or piece of one, if it is nothing but text of a body,
+// without giving it to the handler; it is for callers that take many lines at
+// once. What Pass refuses is for Line.
+func (m *Machine) Pass(text []byte, more bool) bool {
+	if len(m.stack) > 0 && !m.partial && len(text) > 2 && text[0] == '-' && text[1] == '-' {
+		return false
+	}
+	m.partial, m.delimiter = more, false
+	m.offset += int64(len(text))
+	return true
 }
 
 // Line takes the next line, or with more set a piece of a line that goes on.

@@ -103,41 +103,23 @@ func (f *FileReader) Follow(data []byte) error {
 
 func (f *FileReader) record() (Type, []byte, error) {
 	f.at = f.Offset()
-	if f.pos == f.n {
-		if err := f.fill(1); err != nil {
+	for {
+		t, data, n, err := Split(f.buf[f.pos:f.n], f.limit)
+		if err == nil && n <= f.n-f.pos {
+			f.pos += n
+			return t, data, nil
+		}
+		if err == nil {
+			err = f.fill(n)
+		}
+		switch {
+		case err == nil:
+		case f.n == 0:
 			return 0, nil, err
-		}
-	}
-	t := Type(f.buf[f.pos])
-	f.pos++
-	n := 0
-	for shift := 0; ; shift += 7 {
-		if shift > 28 {
-			return 0, nil, fmt.Errorf("offset %d: %w", f.at, ErrLength)
-		}
-		if f.pos == f.n {
-			if err := f.fill(1); err != nil {
-				return 0, nil, fmt.Errorf("offset %d: %w", f.at, unexpected(err))
-			}
-		}
-		b := f.buf[f.pos]
-		f.pos++
-		n |= int(b&0x7f) << shift
-		if b&0x80 == 0 {
-			break
-		}
-	}
-	if n > f.limit {
-		return 0, nil, fmt.Errorf("offset %d: %w: %d", f.at, ErrLength, n)
-	}
-	if f.n-f.pos < n {
-		if err := f.fill(n); err != nil {
+		default:
 			return 0, nil, fmt.Errorf("offset %d: %w", f.at, unexpected(err))
 		}
 	}
-	data := f.buf[f.pos : f.pos+n]
-	f.pos += n
-	return t, data, nil
 }
 
 // fill makes at least n octets available from pos on. The buffer grows only as

@@ -64,6 +64,16 @@ func (w *Writer) PutString(t Type, data string) error {
 	return w.err
 }
 
+// Raw appends whole records as they are.
+func (w *Writer) Raw(records []byte) error {
+	if w.err == nil {
+		var n int
+		n, w.err = w.w.Write(records)
+		w.off += int64(n)
+	}
+	return w.err
+}
+
 // Printf appends a record whose data is formatted.
 func (w *Writer) Printf(t Type, format string, args ...any) error {
 	return w.PutString(t, fmt.Sprintf(format, args...))

@@ -73,6 +73,34 @@ func (t *transaction) contentRecord(typ record.Type, data []byte) {
 	}
 }
 
+// passBody takes the lines of a body that have arrived, all at once, as long as
+// nothing has to look at them. It reports whether there were any.
+func (t *transaction) passBody(r *record.Reader) bool {
+	if t.segment != inContent || !t.machine.InBody() || t.checking && t.s.looksAtLines() {
+		return false
+	}
+	b, n := r.Buffered(), 0
+	for n < len(b) {
+		typ, data, size, err := record.Split(b[n:], t.s.common.LineLengthLimit)
+		if err != nil || size > len(b)-n || typ != record.Norm && typ != record.Cont ||
+			t.s.config.ReplaceStrayCRLF && hasCRLF(data) || !t.machine.Pass(data, typ == record.Cont) {
+			break
+		}
+		t.partial = typ == record.Cont
+		n += size
+	}
+	if n > 0 {
+		t.written(t.w.Raw(b[:n]))
+		r.Discard(n)
+	}
+	return n > 0
+}
+
+// looksAtLines says that mail from outside is looked at line by line.
+func (s *Server) looksAtLines() bool {
+	return len(s.rejected)+len(s.stripped) > 0 || !s.checks.Body.Empty()
+}
+
 // filterOctets replaces or removes the octets that the configuration names.
 func (t *transaction) filterOctets(data []byte) (_ []byte, refused bool) {
 	if t.s.config.ReplaceStrayCRLF {
@@ -109,7 +137,7 @@ func containsAny(data, set []byte) bool {
 // spaceForCRLF puts a space in the place of each stray CR and LF: no other
 // system shall take it for the end of a line.
 func (t *transaction) spaceForCRLF(data []byte) []byte {
-	if bytes.IndexByte(data, '\r') < 0 && bytes.IndexByte(data, '\n') < 0 {
+	if !hasCRLF(data) {
 		return data
 	}
 	t.octets = append(t.octets[:0], data...)
@@ -119,6 +147,10 @@ func (t *transaction) spaceForCRLF(data []byte) []byte {
 		}
 	}
 	return t.octets
+}
+
+func hasCRLF(data []byte) bool {
+	return bytes.IndexByte(data, '\r') >= 0 || bytes.IndexByte(data, '\n') >= 0
 }
 
 // Body takes a line of the body.

@@ -196,6 +196,10 @@ func (r *timedReader) Read(b []byte) (int, error) {
 func (t *transaction) read(r *record.Reader) (gone bool) {
 	r.SetLimit(maxRecord)
 	for {
+		if t.ok() && t.passBody(r) {
+			t.limitSize()
+			continue
+		}
 		typ, data, err := r.Next()
 		if err != nil {
 			if !errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) {
@@ -230,6 +234,11 @@ func (t *transaction) take(typ record.Type, data []byte) {
 	default:
 		t.extractedRecord(typ, data)
 	}
+	t.limitSize()
+}
+
+// limitSize refuses a message that has become too large.
+func (t *transaction) limitSize() {
 	if max := t.s.common.MessageSizeLimit; max > 0 && t.draft.Size() > max && t.errs&ipc.StatusSize == 0 {
 		t.s.log.Warningf("%s: queue file size limit exceeded", t.id)
 		t.errs |= ipc.StatusSize
