@@ -14,10 +14,18 @@ import (
 )
 
 // draftBuffer holds a small message whole: envelope, content and the changes
-// made in place go to the file by one write.
-const draftBuffer = 32 << 10
+// made in place go to the file by one write. A message that outgrows it gets a
+// largeBuffer, if not too many are in use.
+const (
+	draftBuffer = 32 << 10
+	largeBuffer = journalMax
+	maxLarge    = 64
+)
 
-var draftBuffers = sync.Pool{New: func() any { return new([draftBuffer]byte) }}
+var (
+	draftBuffers = sync.Pool{New: func() any { return new([draftBuffer]byte) }}
+	largeBuffers = sync.Pool{New: func() any { return new([largeBuffer]byte) }}
+)
 
 // A Draft is a message that is being written. Its maker fills it, in order and
 // at offsets, and ends with Commit or Cancel. It buffers; it is for one
@@ -27,15 +35,17 @@ type Draft struct {
 	// for which it was created.
 	Queue Name
 
-	s    *Store
-	q    Name
-	id   ID
-	fd   int
-	buf  *[draftBuffer]byte
-	base int64 // offset in the file of buf[0]
-	n    int   // octets in buf
-	size int64 // of the file, the buffer included
-	err  error
+	s     *Store
+	q     Name
+	id    ID
+	fd    int
+	small *[draftBuffer]byte
+	large *[largeBuffer]byte // in the place of small
+	buf   []byte             // the whole of the one that is in use
+	base  int64              // offset in the file of buf[0]
+	n     int                // octets in buf
+	size  int64              // of the file, the buffer included
+	err   error
 
 	spare   bool  // the file was used before
 	old     int64 // what is left in it from then, 0 when that is gone
@@ -82,7 +92,8 @@ func (s *Store) Create(q Name) (*Draft, error) {
 }
 
 func (s *Store) newDraft(q Name, id ID, fd int) *Draft {
-	return &Draft{Queue: q, s: s, q: q, id: id, fd: fd, buf: draftBuffers.Get().(*[draftBuffer]byte), made: time.Now()}
+	small := draftBuffers.Get().(*[draftBuffer]byte)
+	return &Draft{Queue: q, s: s, q: q, id: id, fd: fd, small: small, buf: small[:], made: time.Now()}
 }
 
 // createTemp makes a file named by the time and the process; another goroutine
@@ -125,29 +136,13 @@ func (d *Draft) Write(b []byte) (int, error) {
 	return done, d.err
 }
 
-// WriteString appends s.
-func (d *Draft) WriteString(s string) (int, error) {
-	done := 0
-	for len(s) > 0 {
-		if err := d.room(); err != nil {
-			return done, err
-		}
-		n := copy(d.buf[d.n:], s)
-		d.advance(n)
-		s = s[n:]
-		done += n
+// AvailableBuffer returns the empty rest of the buffer, in which the next thing to
+// Write may be put together.
+func (d *Draft) AvailableBuffer() []byte {
+	if d.buf == nil {
+		return nil
 	}
-	return done, d.err
-}
-
-// WriteByte appends c.
-func (d *Draft) WriteByte(c byte) error {
-	if err := d.room(); err != nil {
-		return err
-	}
-	d.buf[d.n] = c
-	d.advance(1)
-	return nil
+	return d.buf[d.n:d.n]
 }
 
 func (d *Draft) advance(n int) {
@@ -160,10 +155,26 @@ func (d *Draft) room() error {
 	if d.buf == nil {
 		d.err = d.error("write", errClosed)
 	}
-	if d.err == nil && d.n == len(d.buf) {
+	if d.err == nil && d.n == len(d.buf) && !d.grow() {
 		return d.flush()
 	}
 	return d.err
+}
+
+// grow gets a larger buffer for what has outgrown the small one.
+func (d *Draft) grow() bool {
+	if d.large != nil || d.base > 0 {
+		return false
+	}
+	if d.s.large.Add(1) > maxLarge {
+		d.s.large.Add(-1)
+		return false
+	}
+	d.large = largeBuffers.Get().(*[largeBuffer]byte)
+	copy(d.large[:], d.buf[:d.n])
+	draftBuffers.Put(d.small)
+	d.small, d.buf = nil, d.large[:]
+	return true
 }
 
 // Flush writes what is buffered to the file, which then holds nothing else. The
@@ -339,17 +350,13 @@ func (d *Draft) secure(inBuffer bool) error {
 	return nil
 }
 
-// wholeBuffers holds messages on their way to the journal that are larger than
-// a draft's buffer.
-var wholeBuffers = sync.Pool{New: func() any { return new([journalMax]byte) }}
-
 // enter writes the message to the journal.
 func (d *Draft) enter(inBuffer bool) error {
 	if inBuffer {
 		return d.s.enter(d.q, d.id, d.made, d.buf[:d.size])
 	}
-	whole := wholeBuffers.Get().(*[journalMax]byte)
-	defer wholeBuffers.Put(whole)
+	whole := largeBuffers.Get().(*[largeBuffer]byte)
+	defer largeBuffers.Put(whole)
 	if _, err := preadFull(d.fd, whole[:d.size], 0); err != nil {
 		return d.error("read", err)
 	}
@@ -372,8 +379,13 @@ func (d *Draft) Cancel() error {
 }
 
 func (d *Draft) release() {
-	draftBuffers.Put(d.buf)
-	d.buf, d.fd, d.n = nil, -1, 0
+	if d.large != nil {
+		largeBuffers.Put(d.large)
+		d.s.large.Add(-1)
+	} else {
+		draftBuffers.Put(d.small)
+	}
+	d.small, d.large, d.buf, d.fd, d.n = nil, nil, nil, -1, 0
 }
 
 func (d *Draft) error(what string, err error) error {

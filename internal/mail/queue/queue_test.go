@@ -33,7 +33,7 @@ func create(t *testing.T, s *Store, q Name, text string) ID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.WriteString(text)
+	d.Write([]byte(text))
 	if err := d.Commit(); err != nil {
 		t.Fatal(err)
 	}
@@ -235,7 +235,7 @@ func TestFaults(t *testing.T) {
 			t.Fatal(err)
 		}
 		d.Queue = Hold
-		d.WriteString("text")
+		d.Write([]byte("text"))
 		broken = true
 		if err := d.Commit(); !errors.Is(err, unix.EIO) {
 			t.Errorf("%s: Commit: %v", op, err)
@@ -383,16 +383,22 @@ func TestLogs(t *testing.T) {
 }
 
 func TestDraftReadsBack(t *testing.T) {
-	s := testStore(t, Config{})
+	readsBack(t, testStore(t, Config{}))
+	noLarge := testStore(t, Config{})
+	noLarge.large.Store(maxLarge)
+	readsBack(t, noLarge)
+}
+
+func readsBack(t *testing.T, s *Store) {
 	d, err := s.Create(Incoming)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Cancel()
 	text := strings.Repeat("0123456789", 5_000)
-	d.WriteString(text[:30_000])
+	d.Write([]byte(text[:30_000]))
 	d.Write([]byte(text[30_000:]))
-	d.WriteByte('!')
+	d.Write([]byte{'!'})
 	b := make([]byte, len(text)+1)
 	if n, err := d.ReadAt(b, 0); string(b[:n]) != text+"!" || err != nil && err != io.EOF {
 		t.Errorf("read %d octets, %v", n, err)
@@ -401,7 +407,7 @@ func TestDraftReadsBack(t *testing.T) {
 		t.Errorf("at the end: %d, %v", n, err)
 	}
 	// Across what is in the file and what is still buffered.
-	d.WriteString("tail")
+	d.Write([]byte("tail"))
 	if _, err := d.WriteAt([]byte("XYZ"), d.Size()-5); err != nil {
 		t.Fatal(err)
 	}

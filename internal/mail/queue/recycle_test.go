@@ -30,7 +30,7 @@ func commitOne(t *testing.T, s *Store, text string) ID {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.WriteString(text); err != nil {
+	if _, err := d.Write([]byte(text)); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Commit(); err != nil {
@@ -83,18 +83,26 @@ func TestRecycle(t *testing.T) {
 	}
 }
 
-// A message of several buffers takes the place of a longer one, and nothing is
+// A message of several writes takes the place of a longer one, and nothing is
 // left of that.
 func TestRecycleLonger(t *testing.T) {
-	s := spareStore(t)
-	if err := s.Recycle(Incoming, commitOne(t, s, strings.Repeat("old mail", spareSize/8))); err != nil {
-		t.Fatal(err)
-	}
-	want := strings.Repeat("new mail", draftBuffer/8+1)
-	id := commitOne(t, s, want)
-	b, err := os.ReadFile(filepath.Join(s.Dir(), s.Path(Incoming, id)))
-	if err != nil || string(b) != want {
-		t.Errorf("file of %d octets, %v; want the %d of the new message alone", len(b), err, len(want))
+	for name, large := range map[string]int32{"large buffer": 0, "small buffer": maxLarge} {
+		t.Run(name, func(t *testing.T) {
+			s := spareStore(t)
+			if err := s.Recycle(Incoming, commitOne(t, s, strings.Repeat("old mail", spareSize/8))); err != nil {
+				t.Fatal(err)
+			}
+			s.large.Store(large)
+			want := strings.Repeat("new mail", draftBuffer/8+1)
+			id := commitOne(t, s, want)
+			b, err := os.ReadFile(filepath.Join(s.Dir(), s.Path(Incoming, id)))
+			if err != nil || string(b) != want {
+				t.Errorf("file of %d octets, %v; want the %d of the new message alone", len(b), err, len(want))
+			}
+			if n := s.large.Load(); n != large {
+				t.Errorf("%d large buffers are in use, want %d", n, large)
+			}
+		})
 	}
 }
 

@@ -139,7 +139,7 @@ func TestRecoverHeld(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.WriteString("held")
+	d.Write([]byte("held"))
 	d.Queue = Hold
 	if err := d.Commit(); err != nil {
 		t.Fatal(err)
@@ -180,7 +180,7 @@ func TestFailedCommitIsNotRestored(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.WriteString("second")
+	d.Write([]byte("second"))
 	if err := d.Commit(); err == nil {
 		t.Fatal("commit succeeded")
 	}

@@ -21,6 +21,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,6 +59,8 @@ type Store struct {
 	journalDir journal.Dir
 	journal    *journal.Writer // nil: each message by itself
 	done       *journal.Done   // nil likewise
+
+	large atomic.Int32 // large buffers of drafts in use
 
 	mu  sync.Mutex
 	dir int // descriptor of the queue directory, -1 until it is needed

@@ -18,12 +18,11 @@ type Writer struct {
 // attr.Conn, a queue.Draft, a bytes.Buffer.
 type buffered interface {
 	io.Writer
-	io.ByteWriter
-	io.StringWriter
+	AvailableBuffer() []byte
 }
 
-// NewWriter returns a Writer on w. A w that has WriteByte and WriteString is
-// taken to be buffered and is used as it is; another one gets a buffer.
+// NewWriter returns a Writer on w. A w that has a buffer is used as it is;
+// another one gets one.
 func NewWriter(w io.Writer) *Writer {
 	b, ok := w.(buffered)
 	if !ok {
@@ -44,24 +43,21 @@ func (w *Writer) Err() error { return w.err }
 
 // Put appends a record and returns the Writer's first error.
 func (w *Writer) Put(t Type, data []byte) error {
-	w.head(t, len(data))
-	if w.err == nil {
-		n, err := w.w.Write(data)
-		w.off += int64(n)
-		w.err = err
-	}
-	return w.err
+	return w.Raw(Append(w.room(len(data)), t, data))
 }
 
 // PutString appends a record and returns the Writer's first error.
 func (w *Writer) PutString(t Type, data string) error {
-	w.head(t, len(data))
-	if w.err == nil {
-		n, err := w.w.WriteString(data)
-		w.off += int64(n)
-		w.err = err
+	return w.Raw(Append(w.room(len(data)), t, data))
+}
+
+// room returns where a record with n octets of data is put together: in the
+// buffer below, where it fits.
+func (w *Writer) room(n int) []byte {
+	if b := w.w.AvailableBuffer(); cap(b) >= maxHead+n {
+		return b
 	}
-	return w.err
+	return make([]byte, 0, maxHead+n)
 }
 
 // Raw appends whole records as they are.
@@ -85,14 +81,9 @@ func (w *Writer) Attr(name, value string) error {
 		w.err = fmt.Errorf("attribute name %.100q contains %q", name, "=")
 		return w.err
 	}
-	w.head(Attr, len(name)+1+len(value))
-	if w.err == nil {
-		w.w.WriteString(name)
-		w.w.WriteByte('=')
-		_, w.err = w.w.WriteString(value)
-		w.off += int64(len(name) + 1 + len(value))
-	}
-	return w.err
+	n := len(name) + 1 + len(value)
+	b := append(appendHead(w.room(n), Attr, n), name...)
+	return w.Raw(append(append(b, '='), value...))
 }
 
 // Pointer appends a pointer to offset to; 0 is no jump.
@@ -109,29 +100,19 @@ func (w *Writer) Flush() error {
 	return w.err
 }
 
-func (w *Writer) head(t Type, n int) {
-	if w.err != nil {
-		return
-	}
-	w.w.WriteByte(byte(t))
-	w.off++
-	for n >= 0x80 {
-		w.w.WriteByte(byte(n) | 0x80)
-		w.off++
-		n >>= 7
-	}
-	w.err = w.w.WriteByte(byte(n))
-	w.off++
-}
+// maxHead is what a type and a length take at most.
+const maxHead = 6
 
-// Append appends the record to b, for callers that write in place.
-func Append(b []byte, t Type, data string) []byte {
+func appendHead(b []byte, t Type, n int) []byte {
 	b = append(b, byte(t))
-	n := len(data)
 	for n >= 0x80 {
 		b = append(b, byte(n)|0x80)
 		n >>= 7
 	}
-	b = append(b, byte(n))
-	return append(b, data...)
+	return append(b, byte(n))
+}
+
+// Append appends the record to b, for callers that write in place.
+func Append[T string | []byte](b []byte, t Type, data T) []byte {
+	return append(appendHead(b, t, len(data)), data...)
 }

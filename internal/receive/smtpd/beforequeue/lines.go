@@ -17,8 +17,6 @@ type lines struct {
 	content bool
 }
 
-var errRecord = errors.New("malformed record")
-
 // Write takes the next piece.
 func (l *lines) Write(p []byte) (int, error) {
 	b := p
@@ -27,11 +25,11 @@ func (l *lines) Write(p []byte) (int, error) {
 		b = l.rest
 	}
 	for {
-		t, data, n, err := cut(b)
+		t, data, n, err := record.Split(b, record.MaxLength)
 		if err != nil {
 			return 0, err
 		}
-		if n == 0 {
+		if n > len(b) {
 			break
 		}
 		b = b[n:]
@@ -53,29 +51,6 @@ func (l *lines) record(t record.Type, data []byte) error {
 		return l.emit(data, t == record.Norm)
 	}
 	return nil
-}
-
-// maxLength is the number of octets that hold a record's length.
-const maxLength = 5
-
-// cut takes one record off b; n is 0 when there is no whole one.
-func cut(b []byte) (t record.Type, data []byte, n int, err error) {
-	size, shift := 0, 0
-	for i := 1; i < len(b); i++ {
-		if i > maxLength {
-			return 0, nil, 0, errRecord
-		}
-		size |= int(b[i]&0x7f) << shift
-		shift += 7
-		if b[i]&0x80 != 0 {
-			continue
-		}
-		if len(b) < i+1+size {
-			return 0, nil, 0, nil
-		}
-		return record.Type(b[0]), b[i+1 : i+1+size], i + 1 + size, nil
-	}
-	return 0, nil, 0, nil
 }
 
 // tempFile makes a file without a name in dir, so that nothing is left behind
