@@ -83,7 +83,7 @@ type keptConn struct {
 
 const (
 	maxKept    = 100
-	bufferSize = 16 << 10
+	bufferSize = 32 << 10
 )
 
 // NewClient returns a client for ep, an endpoint made with Protocol. idle

@@ -176,7 +176,7 @@ func (t *transaction) ok() bool {
 }
 
 // readBuffer is the size of the buffer for records.
-const readBuffer = 16 << 10
+const readBuffer = 32 << 10
 
 // A timedReader gives each read of the record stream its own deadline.
 type timedReader struct {
