@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
+	"io"
 	"math/rand/v2"
 	"os"
 	"strconv"
@@ -36,8 +37,6 @@ const (
 	// maxBatch bounds what waits to be written together; who comes then syncs
 	// its own file.
 	maxBatch = 8 << 20
-	// keepBuffer is how large a buffer may be that is kept for later.
-	keepBuffer = 4 << 20
 )
 
 // ErrFull says that so many messages wait that this one is better brought to
@@ -73,7 +72,6 @@ type Writer struct {
 	turn   sync.Cond // busy has become false
 	busy   bool      // a batch is being written
 	next   *batch    // what is written after it
-	spare  []byte    // a buffer not in use
 	seg    *segment
 	closed bool
 	retry  time.Time // when another segment may be tried after a failure
@@ -82,9 +80,10 @@ type Writer struct {
 
 // A batch is what is written and synced together.
 type batch struct {
-	buf  []byte // entries that have no stamp yet
-	done chan struct{}
-	err  error
+	parts [][]byte // of each entry the head, which has no stamp yet, and the body
+	size  int64
+	done  chan struct{}
+	err   error
 }
 
 // A segment is a file that is being written.
@@ -118,13 +117,15 @@ func (w *Writer) Append(e Entry) error {
 		w.mu.Unlock()
 		return ErrUnusable
 	case leader:
-		b = &batch{buf: w.spare, done: make(chan struct{})}
-		w.next, w.spare = b, nil
-	case len(b.buf) > maxBatch:
+		b = &batch{done: make(chan struct{})}
+		w.next = b
+	case b.size > maxBatch:
 		w.mu.Unlock()
 		return ErrFull
 	}
-	b.buf = e.append(b.buf)
+	head := e.head()
+	b.parts = append(b.parts, head, e.Body)
+	b.size += int64(len(head) + len(e.Body))
 	if !leader {
 		w.mu.Unlock()
 		<-b.done
@@ -135,42 +136,75 @@ func (w *Writer) Append(e Entry) error {
 	}
 	w.busy, w.next = true, nil
 	w.mu.Unlock()
-	b.err = w.write(b.buf)
-	w.release(b.buf)
+	b.err = w.write(b)
+	w.release()
 	close(b.done)
 	return b.err
 }
 
-// release lets the next batch be written, into the buffer of this one.
-func (w *Writer) release(buf []byte) {
+// release lets the next batch be written.
+func (w *Writer) release() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.busy = false
-	if cap(buf) <= keepBuffer {
-		w.spare = buf[:0]
-	}
 	w.turn.Signal()
 }
 
-// write appends buf to the segment and syncs. After a failure, what has become
-// of the segment is not known: it is left.
-func (w *Writer) write(buf []byte) error {
+// write appends a batch to the segment and syncs. After a failure, what has
+// become of the segment is not known: it is left.
+func (w *Writer) write(b *batch) error {
 	if err := w.open(time.Now()); err != nil {
 		return err
 	}
-	stampAll(buf, w.seg.stamp)
-	_, err := w.seg.f.WriteAt(buf, w.seg.size)
+	for n := 0; n < len(b.parts); n += 2 {
+		binary.LittleEndian.PutUint32(b.parts[n], w.seg.stamp)
+	}
+	fd := int(w.seg.f.Fd())
+	err := writeAll(fd, b.parts, w.seg.size)
 	if err == nil && w.fault != nil {
 		err = w.fault()
 	}
 	if err == nil {
-		err = unix.Fdatasync(int(w.seg.f.Fd()))
+		err = unix.Fdatasync(fd)
 	}
 	if err != nil {
 		w.leave()
 		return fmt.Errorf("write queue journal: %w", err)
 	}
-	w.seg.size += int64(len(buf))
+	w.seg.size += b.size
+	return nil
+}
+
+// maxParts is how many parts the system writes with one call (IOV_MAX).
+const maxParts = 1024
+
+// writeAll writes the parts one after the other from offset off on. It uses up
+// the slice.
+func writeAll(fd int, parts [][]byte, off int64) error {
+	for len(parts) > 0 {
+		if len(parts[0]) == 0 {
+			parts = parts[1:]
+			continue
+		}
+		n, err := unix.Pwritev(fd, parts[:min(len(parts), maxParts)], off)
+		if err == unix.EINTR {
+			continue
+		}
+		if err == nil && n == 0 {
+			err = io.ErrShortWrite
+		}
+		if err != nil {
+			return err
+		}
+		off += int64(n)
+		for n > 0 && n >= len(parts[0]) {
+			n -= len(parts[0])
+			parts = parts[1:]
+		}
+		if n > 0 {
+			parts[0] = parts[0][n:]
+		}
+	}
 	return nil
 }
 
@@ -356,23 +390,15 @@ const (
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-func (e Entry) append(b []byte) []byte {
-	start := len(b)
-	b = append(b, 0, 0, 0, 0, 0, 0, 0, 0)
+// head returns what stands in front of the body, with room for the stamp.
+func (e Entry) head() []byte {
+	b := make([]byte, 8, entryHead+len(e.ID))
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(e.Body)))
 	b = binary.LittleEndian.AppendUint16(b, uint16(len(e.ID)))
 	b = append(b, e.Queue)
 	b = binary.LittleEndian.AppendUint64(b, uint64(e.Made))
 	b = append(b, e.ID...)
-	b = append(b, e.Body...)
-	binary.LittleEndian.PutUint32(b[start+4:], crc32.Checksum(b[start+8:], castagnoli))
+	sum := crc32.Update(crc32.Checksum(b[8:], castagnoli), castagnoli, e.Body)
+	binary.LittleEndian.PutUint32(b[4:], sum)
 	return b
-}
-
-// stampAll stamps the entries in b.
-func stampAll(b []byte, stamp uint32) {
-	for len(b) > 0 {
-		binary.LittleEndian.PutUint32(b, stamp)
-		b = b[entryHead+int(binary.LittleEndian.Uint16(b[12:]))+int(binary.LittleEndian.Uint32(b[8:])):]
-	}
 }

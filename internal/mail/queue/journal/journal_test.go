@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -228,10 +229,32 @@ func TestDoneWithoutJournal(t *testing.T) {
 	}
 }
 
+// The system takes a limited number of parts at once.
+func TestWriteAll(t *testing.T) {
+	f, err := os.Create(filepath.Join(t.TempDir(), "file"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var parts [][]byte
+	for n := range 3 * maxParts {
+		parts = append(parts, bytes.Repeat([]byte{byte('a' + n%26)}, n%7))
+	}
+	want := "0123" + string(bytes.Join(parts, nil))
+	f.WriteString("0123")
+	if err := writeAll(int(f.Fd()), parts, 4); err != nil {
+		t.Fatal(err)
+	}
+	if got, _ := os.ReadFile(f.Name()); string(got) != want {
+		t.Errorf("got %d octets, want %d, or not the same ones", len(got), len(want))
+	}
+}
+
 func FuzzSegment(f *testing.F) {
 	head, stamp := header(NewDir("").boot)
-	e := Entry{Queue: 'I', ID: "ABC123", Body: []byte("some content")}.append(nil)
-	stampAll(e, stamp)
+	entry := Entry{Queue: 'I', ID: "ABC123", Body: []byte("some content")}
+	e := append(entry.head(), entry.Body...)
+	binary.LittleEndian.PutUint32(e, stamp)
 	f.Add(append(slices.Clone(head), e...))
 	f.Add(head[:10])
 	f.Add(append(slices.Clone(head), bytes.Repeat([]byte{0xff}, 40)...))
