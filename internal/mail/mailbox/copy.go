@@ -159,13 +159,15 @@ func (c *Copy) lines(out *bufio.Writer, eol string, content Content) error {
 				out.WriteByte('.')
 			}
 		}
-		if _, err := out.Write(data); err != nil {
+		partial = t == record.Cont
+		if b := out.AvailableBuffer(); !partial && cap(b) >= len(data)+len(eol) {
+			_, err = out.Write(append(append(b, data...), eol...))
+		} else if _, err = out.Write(data); !partial {
+			_, err = out.WriteString(eol)
+		}
+		if err != nil {
 			return &WriteError{err}
 		}
-		if t == record.Norm {
-			out.WriteString(eol)
-		}
-		partial = t == record.Cont
 	}
 }
 

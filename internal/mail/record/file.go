@@ -9,8 +9,12 @@ import (
 // edit of a message needs one.
 const maxBackward = 10_000
 
-// bufferSize holds a small message whole, so that it is read by one call.
-const bufferSize = 8 << 10
+// bufferSize holds a small message whole, so that it is read by one call. Who
+// reads on gets a larger buffer, up to maxAhead.
+const (
+	bufferSize = 8 << 10
+	maxAhead   = 64 << 10
+)
 
 // A FileReader takes records out of a queue file. It follows pointers, skips
 // padding, and ends after the record End unless Raw says otherwise.
@@ -125,6 +129,9 @@ func (f *FileReader) record() (Type, []byte, error) {
 // fill makes at least n octets available from pos on. The buffer grows only as
 // the file turns out to have the octets.
 func (f *FileReader) fill(n int) error {
+	if size := len(f.buf); size > 0 && f.n == size && size < maxAhead {
+		f.buf = append(make([]byte, 0, 2*size), f.buf...)[:2*size]
+	}
 	copy(f.buf, f.buf[f.pos:f.n])
 	f.start += int64(f.pos)
 	f.n -= f.pos

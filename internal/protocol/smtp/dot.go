@@ -23,40 +23,35 @@ func (d *DotWriter) Line(p []byte, full bool) error {
 	for {
 		i := bytes.IndexByte(p, '\n')
 		if i < 0 {
-			break
+			return d.piece(p, full)
 		}
-		d.piece(bytes.TrimRight(p[:i], "\r"))
-		d.endLine()
+		d.piece(bytes.TrimRight(p[:i], "\r"), true)
 		p = p[i+1:]
 	}
-	d.piece(p)
+}
+
+// piece writes a piece of a line, and the line end when full is set.
+func (d *DotWriter) piece(p []byte, full bool) error {
+	b := d.w.AvailableBuffer()
+	if cap(b) < len(p)+3 {
+		b = make([]byte, 0, len(p)+3)
+	}
+	if !d.midLine && len(p) > 0 && p[0] == '.' {
+		b = append(b, '.')
+	}
+	b = append(b, p...)
 	if full {
-		return d.endLine()
+		b = append(b, '\r', '\n')
 	}
-	return nil
-}
-
-func (d *DotWriter) piece(p []byte) {
-	if len(p) == 0 {
-		return
-	}
-	if !d.midLine && p[0] == '.' {
-		d.w.WriteByte('.')
-	}
-	d.midLine = true
-	d.w.Write(p)
-}
-
-func (d *DotWriter) endLine() error {
-	d.midLine = false
-	_, err := d.w.WriteString("\r\n")
+	d.midLine = !full && (d.midLine || len(p) > 0)
+	_, err := d.w.Write(b)
 	return err
 }
 
 // Close ends an unfinished line and writes the end of data. It does not flush.
 func (d *DotWriter) Close() error {
 	if d.midLine {
-		d.endLine()
+		d.piece(nil, true)
 	}
 	_, err := d.w.WriteString(".\r\n")
 	return err
