@@ -119,6 +119,18 @@ func fromText(l *Line) {
 	}
 }
 
+// follows is how a line names a message of this system that came of another: a
+// notice, a copy by an alias or .forward, what a filter on this host gave back.
+var follows = regexp.MustCompile(`(?:notification: |\(forwarded as |relay=\S*\[(?:127\.[0-9.]+|::1)\].* queued as )([0-9A-Za-z]+)`)
+
+// follower is the queue id of a message that came of this one.
+func (l *Line) follower() string {
+	if m := follows.FindStringSubmatch(l.Text); m != nil && idWhole.MatchString(m[1]) {
+		return m[1]
+	}
+	return ""
+}
+
 // A kind is what a question is about.
 type kind int
 

@@ -99,27 +99,32 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 const systemLog = "/var/log/mail.log"
 
 // Search looks for the lines about a queue id, a client or an address, and
-// those about the messages that these lines name. The last ones are returned,
-// in order.
+// those about the messages that these lines name: what a message was forwarded
+// as, what a filter on this host made of it, the notice that was sent of it. The
+// last lines are returned, in order.
 func Search(paths []string, what string, last int) ([]Line, error) {
 	q := newQuestion(what)
 	ids := map[string]bool{}
-	if q.kind != queueID {
-		// Messages of the client or with the address have lines that do not
-		// name either.
-		err := each(paths, q.mentioned, func(l *Line) {
-			if l.QueueID != "" && len(ids) < maxIDs && q.asksFor(l) {
-				ids[l.QueueID] = true
-			}
-		})
-		if err != nil {
-			return nil, err
-		}
-	} else {
+	if q.kind == queueID {
 		ids[what] = true
 	}
+	matters := func(text []byte) bool { return mentionsID(text, ids) || q.kind != queueID && q.mentioned(text) }
+	// A message has lines before the one that says what it has to do with the
+	// question.
+	err := each(paths, matters, func(l *Line) {
+		asked := q.asksFor(l)
+		if asked && l.QueueID != "" && len(ids) < maxIDs {
+			ids[l.QueueID] = true
+		}
+		if next := l.follower(); next != "" && len(ids) < maxIDs && (asked || ids[l.QueueID]) {
+			ids[next] = true
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
 	found := []Line{}
-	err := each(paths, func(text []byte) bool { return mentionsID(text, ids) || q.kind != queueID && q.mentioned(text) }, func(l *Line) {
+	err = each(paths, matters, func(l *Line) {
 		if q.kind == queueID || q.kind == mailAddr {
 			l.Passed = slices.DeleteFunc(l.Passed, func(p event.Judgement) bool { return !ids[p.QueueID] })
 		}

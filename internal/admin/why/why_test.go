@@ -89,6 +89,33 @@ func TestSearch(t *testing.T) {
 	}
 }
 
+// A message is followed to what came of it on this system, and no further.
+func TestFollow(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "log")
+	os.WriteFile(path, []byte(`Nov 24 11:00:00 m postfix/smtpd[1]: 4AAAAA0001: client=c.example[192.0.2.7]
+Nov 24 11:00:01 m postfix/smtpd[1]: 4AAAAA0002: client=localhost[127.0.0.1]
+Nov 24 11:00:01 m postfix/smtp[2]: 4AAAAA0001: to=<u@a.example>, relay=127.0.0.1[127.0.0.1]:10024, dsn=2.0.0, status=sent (250 2.0.0 from MTA: 250 2.0.0 Ok: queued as 4AAAAA0002)
+Nov 24 11:00:02 m postfix/cleanup[3]: 4AAAAA0003: message-id=<x@m>
+Nov 24 11:00:02 m postfix/local[4]: 4AAAAA0002: to=<u@a.example>, relay=local, dsn=2.0.0, status=sent (forwarded as 4AAAAA0003)
+Nov 24 11:00:03 m postfix/smtp[2]: 4AAAAA0003: to=<v@b.example>, relay=mx.b.example[192.0.2.9]:25, dsn=2.0.0, status=sent (250 2.0.0 Ok: queued as 4AAAAA0009)
+Nov 24 11:00:04 m postfix/smtp[2]: 4AAAAA0003: to=<w@b.example>, relay=mx.b.example[192.0.2.9]:25, dsn=5.1.1, status=bounced (no)
+Nov 24 11:00:04 m postfix/cleanup[3]: 4AAAAA0004: message-id=<y@m>
+Nov 24 11:00:04 m postfix/bounce[5]: 4AAAAA0003: sender non-delivery notification: 4AAAAA0004
+Nov 24 11:00:05 m postfix/qmgr[6]: 4AAAAA0009: removed
+Nov 24 11:00:06 m postfix/qmgr[6]: 4AAAAA0004: removed
+`), 0o600)
+	for _, what := range []string{"4AAAAA0001", "192.0.2.7"} {
+		lines, err := Search([]string{path}, what, 100)
+		var ids []string
+		for _, l := range lines {
+			ids = append(ids, l.QueueID[9:])
+		}
+		if got := strings.Join(ids, ""); err != nil || got != "1213233434" {
+			t.Errorf("%s: got the lines of %s, %v", what, got, err)
+		}
+	}
+}
+
 func TestMain(t *testing.T) {
 	log := jsonLog(t)
 	run := func(args ...string) (int, string, string) {
@@ -169,49 +196,54 @@ func TestRotated(t *testing.T) {
 	}
 }
 
+// largeLog writes a log of that many octets, in both formats, and returns how
+// many messages it tells of.
+func largeLog(t *testing.T, path string, size int) (messages int) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := bufio.NewWriterSize(f, 1<<20)
+	for written := 0; written < size; messages++ {
+		id := fmt.Sprintf("4F%08X", messages)
+		for _, text := range []string{"client=c%d.example[192.0.2.%d]", "from=<a%d@c.example>, size=%d, nrcpt=1 (queue active)",
+			"to=<u%d@local.example>, relay=local, delay=%d, delays=1/0/0/0, dsn=2.0.0, status=sent (delivered to mailbox)"} {
+			text = id + ": " + fmt.Sprintf(text, messages%50000, messages%200)
+			format := "Nov 24 11:00:00 mail postfix/x[1]: %[2]s\n"
+			if messages%2 == 0 {
+				format = `{"time":"2026-11-24T11:00:00Z","process":"postfix/x","queue_id":"%[1]s","text":"%[2]s"}` + "\n"
+			}
+			n, _ := w.WriteString(fmt.Sprintf(format, id, text))
+			written += n
+		}
+	}
+	if err := errors.Join(w.Flush(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return messages
+}
+
 // A log of many messages is read in a memory that does not grow with it.
 func TestLargeLog(t *testing.T) {
 	size := 100 << 20
 	if testing.Short() {
 		size = 4 << 20
 	}
-	for _, format := range []string{"text", "json"} {
-		path := filepath.Join(t.TempDir(), "log")
-		f, err := os.Create(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w, messages := bufio.NewWriterSize(f, 1<<20), 0
-		for written := 0; written < size; messages++ {
-			id := fmt.Sprintf("4F%08X", messages)
-			n := 0
-			for _, text := range []string{"client=c%d.example[192.0.2.%d]", "from=<a%d@c.example>, size=%d, nrcpt=1 (queue active)",
-				"to=<u%d@local.example>, relay=local, delay=%d, delays=1/0/0/0, dsn=2.0.0, status=sent (delivered to mailbox)"} {
-				text = id + ": " + fmt.Sprintf(text, messages%50000, messages%200)
-				if format == "json" {
-					n, _ = fmt.Fprintf(w, `{"time":"2026-11-24T11:00:00Z","process":"postfix/x","queue_id":"%s","text":"%s"}`+"\n", id, text)
-				} else {
-					n, _ = fmt.Fprintf(w, "Nov 24 11:00:00 mail postfix/x[1]: %s\n", text)
-				}
-				written += n
-			}
-		}
-		if err := errors.Join(w.Flush(), f.Close()); err != nil {
-			t.Fatal(err)
-		}
-		for _, what := range []string{"4F00000007", "192.0.2.7", "U7@local.example", "c7.example", "nobody@else.example"} {
-			var before, after runtime.MemStats
-			runtime.GC()
-			runtime.ReadMemStats(&before)
-			start := time.Now()
-			lines, err := Search([]string{path}, what, 200)
-			took := time.Since(start)
-			runtime.ReadMemStats(&after)
-			grown := int64(after.HeapSys-before.HeapSys) >> 20
-			t.Logf("%s, %d MiB, %d messages, %s: %d lines in %s, heap grown by %d MiB", format, size>>20, messages, what, len(lines), took.Round(time.Millisecond), grown)
-			if err != nil || (len(lines) == 0) != strings.HasPrefix(what, "nobody") || grown > 48 {
-				t.Errorf("%s: %d lines, %v; heap grown by %d MiB", what, len(lines), err, grown)
-			}
+	path := filepath.Join(t.TempDir(), "log")
+	messages := largeLog(t, path, size)
+	for _, what := range []string{"4F00000007", "192.0.2.7", "U7@local.example", "nobody@else.example"} {
+		var before, after runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		start := time.Now()
+		lines, err := Search([]string{path}, what, 200)
+		took := time.Since(start)
+		runtime.ReadMemStats(&after)
+		grown := (int64(after.HeapSys) - int64(before.HeapSys)) >> 20
+		t.Logf("%d MiB, %d messages, %s: %d lines in %s, heap grown by %d MiB", size>>20, messages, what, len(lines), took.Round(time.Millisecond), grown)
+		if err != nil || (len(lines) == 0) != strings.HasPrefix(what, "nobody") || grown > 48 {
+			t.Errorf("%s: %d lines, %v; heap grown by %d MiB", what, len(lines), err, grown)
 		}
 	}
 }
