@@ -1,11 +1,8 @@
 package neighbours
 
 import (
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -63,6 +60,19 @@ func TestPostgrey(t *testing.T) {
 		"--user=nobody", "--group=nogroup", "--auto-whitelist-clients=0"}
 	s.start()
 	i.Start()
+	simulated := func(args ...string) string {
+		out, _ := i.Run("", "postern", append([]string{"simulate", "--config", i.Dir + "/etc", "--client", "127.0.0.77", "--client-name", "c.example",
+			"--from", "b@client.example", "--to", "alice@example.com"}, args...)...)
+		return out
+	}
+	const greylisted = "< 450 4.2.0 <alice@example.com>: Recipient address rejected: Greylisted"
+	// Without --ask nobody is asked; with it, postgrey's answer is the reply.
+	if out := simulated(); strings.Contains(out, greylisted) || !strings.Contains(out, "check_policy_service inet:"+s.addr()+" -> not asked\n") {
+		t.Errorf("postern simulate: %s", out)
+	}
+	if out := simulated("--ask"); !strings.Contains(out, greylisted) {
+		t.Errorf("postern simulate --ask: %s", out)
+	}
 	reply, _ := deliver(t, i)
 	if !strings.HasPrefix(reply, "450 4.2.0 <alice@example.com>: Recipient address rejected: Greylisted") {
 		t.Errorf("the first try: %s", reply)
@@ -77,47 +87,5 @@ func TestPostgrey(t *testing.T) {
 	}
 	if out, _ := i.Run("", "postern", "why", "--config", i.Dir+"/etc", "a@client.example"); !strings.Contains(out, "Greylisted") {
 		t.Errorf("postern why: %s", out)
-	}
-}
-
-// TestPolicydSPF asks the SPF policy server, which talks on its standard input
-// and output; a listener of the test's starts it as spawn(8) would.
-func TestPolicydSPF(t *testing.T) {
-	path := program(t, "policyd-spf")
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	conf := filepath.Join(t.TempDir(), "conf")
-	os.WriteFile(conf, []byte("debugLevel = 0\nHELO_reject = False\nMail_From_reject = False\nskip_addresses = 127.0.0.0/8\n"), 0o644)
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			f, err := c.(*net.TCPConn).File()
-			c.Close()
-			if err != nil {
-				continue
-			}
-			cmd := exec.Command(path, conf)
-			cmd.Stdin, cmd.Stdout = f, f
-			if cmd.Start() == nil {
-				go cmd.Wait()
-			}
-			f.Close()
-		}
-	}()
-	i := harness.New(t, harness.Postern, harness.Config{
-		Main: "mynetworks = 192.0.2.1\nsmtpd_recipient_restrictions = check_policy_service inet:127.0.0.1:" +
-			strconv.Itoa(l.Addr().(*net.TCPAddr).Port) + "\n",
-	})
-	i.Start()
-	for range 2 { // over the same connection
-		if reply, text := deliver(t, i); !strings.Contains(text, "SPF") || !strings.HasPrefix(reply, "250") {
-			t.Errorf("%s\n%s", reply, text)
-		}
 	}
 }
