@@ -106,12 +106,15 @@ func TestPCRE(t *testing.T) {
 /^h\x41/E hex
 /q(?i:UP)(?-i)Y/ flags
 /^((a)|b)+$/ r$2
+/^(\((?:[^()]|(?1))*\))$/ nested
+/^(?<n>\p{Lu}x|<(?&n)>)$/ call $1
 /^[^\x00-\x7f]+$/ eight
 `)
 	check(t, tab, []lookup{
 		{"a word b", "word"}, {"me@home.example", "me at home"}, {"xx lookahead look", "twice x"},
 		{"lokahead look", "twice o"}, {"prepost", "lb"}, {"aoab", ""}, {"abcd", "a-bcd-"}, {"12 ab", "dsw"},
 		{"hA", "hex"}, {"HAB", "hex"}, {"qupY", "flags"}, {"aba", "ra"}, {"b", "r"},
+		{"(a(b)())", "nested"}, {"(a(b)()", ""}, {"<<Qx>>", "call <<Qx>>"}, {"<<Qx>", ""},
 		{"\xc3\xa9", "eight"}, {"x", "two"}, {"", ""},
 	})
 }
@@ -119,7 +122,7 @@ func TestPCRE(t *testing.T) {
 // A pattern that PCRE2 takes and that would be read differently here makes the
 // table unusable.
 func TestUnsupportedIsRefused(t *testing.T) {
-	for _, rule := range []string{`/(?R)/ x`, `/\p{L}/ x`, `/(*ACCEPT)a/ x`, `/a\Cb/ x`} {
+	for _, rule := range []string{`/a(*ACCEPT)b/ x`, `/\X/ x`, `/\p{Bidi_Control}/ x`, `/(a)(?(R)b|c)/ x`, `/a\Cb/ x`} {
 		o := table.NewOpener(Types())
 		o.ErrorIsFatal = true
 		if _, err := o.Open("pcre:{{" + rule + "}}"); err == nil || !strings.Contains(err.Error(), "line 1") {

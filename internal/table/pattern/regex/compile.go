@@ -19,6 +19,8 @@ const (
 	opAtomic                 // sub-program
 	opCond                   // if group x took part go on, else to y
 	opKeep                   // the match begins here
+	opCall                   // go on at x until opReturn; y: the group
+	opReturn                 // to where it was called, with the groups as they were
 	opMatch
 )
 
@@ -63,13 +65,20 @@ type compiler struct {
 	*program
 	top *program // where slots are counted
 	err error
+
+	parts  map[part]*program
+	defs   map[int]*node // what a call of a group means
+	calls  []int         // calls in this program
+	starts map[int]int   // where the groups that it calls stand
 }
 
-func compile(tree *node, groups int) (*program, error) {
+// compile makes the program of tree. defs has the groups, and tree as number 0.
+func compile(tree *node, groups int, defs map[int]*node) (*program, error) {
 	p := &program{groups: groups, slots: 2 * (groups + 1)}
-	c := &compiler{program: p, top: p}
+	c := &compiler{program: p, top: p, parts: make(map[part]*program), defs: defs}
 	c.node(tree)
 	c.emit(inst{op: opMatch})
+	c.called()
 	p.start = tree.atStart()
 	p.nonEmpty = !tree.nullable()
 	var s set
@@ -79,15 +88,42 @@ func compile(tree *node, groups int) (*program, error) {
 	return p, c.err
 }
 
-// part compiles a sub-program.
-func (c *compiler) part(n *node) *program {
-	sub := &compiler{program: &program{}, top: c.top}
+// A part is a node with a program of its own: what is in it, or of a possessive
+// repetition, what it is without being so.
+type part struct {
+	of         *node
+	possessive bool
+}
+
+// part returns the sub-program of n. One that is being compiled calls itself.
+func (c *compiler) part(key part, n *node) *program {
+	if p := c.parts[key]; p != nil {
+		return p
+	}
+	sub := &compiler{program: &program{}, top: c.top, parts: c.parts, defs: c.defs}
+	c.parts[key] = sub.program
 	sub.node(n)
 	sub.emit(inst{op: opMatch})
+	sub.called()
 	if sub.err != nil {
 		c.err = sub.err
 	}
 	return sub.program
+}
+
+// called adds the groups that the program calls, so that a call stays in it and
+// other ways through the group can be taken after its return.
+func (c *compiler) called() {
+	c.starts = make(map[int]int)
+	for i := 0; i < len(c.calls) && c.err == nil; i++ { // the groups may call more
+		group := c.code[c.calls[i]].y
+		if _, done := c.starts[group]; !done {
+			c.starts[group] = len(c.code)
+			c.node(c.defs[group])
+			c.emit(inst{op: opReturn})
+		}
+		c.code[c.calls[i]].x = c.starts[group]
+	}
 }
 
 func (c *compiler) emit(i inst) int {
@@ -128,7 +164,7 @@ func (c *compiler) node(n *node) {
 	case kLook:
 		c.look(n)
 	case kAtomic:
-		c.emit(inst{op: opAtomic, sub: c.part(n.sub[0])})
+		c.emit(inst{op: opAtomic, sub: c.part(part{of: n.sub[0]}, n.sub[0])})
 	case kCond:
 		at := c.emit(inst{op: opCond, x: n.n})
 		c.node(n.sub[0])
@@ -136,6 +172,10 @@ func (c *compiler) node(n *node) {
 		c.code[at].y = len(c.code)
 		c.node(n.sub[1])
 		c.code[end].x = len(c.code)
+	case kCall:
+		c.calls = append(c.calls, c.emit(inst{op: opCall, y: n.n}))
+	case kFail:
+		c.emit(inst{op: opSet, set: new(set)}) // no octet is in it
 	case kKeep:
 		c.emit(inst{op: opKeep})
 	default:
@@ -163,7 +203,7 @@ func (c *compiler) alternatives(list []*node) {
 
 func (c *compiler) look(n *node) {
 	if !n.behind {
-		c.emit(inst{op: opLook, negate: n.negate, y: -1, sub: c.part(n.sub[0])})
+		c.emit(inst{op: opLook, negate: n.negate, y: -1, sub: c.part(part{of: n.sub[0]}, n.sub[0])})
 		return
 	}
 	list := []*node{n.sub[0]}
@@ -174,6 +214,10 @@ func (c *compiler) look(n *node) {
 	var each []*node
 	for _, s := range list {
 		w, ok := s.width()
+		if s.calls() {
+			c.err = unsupported("recursion in a lookbehind assertion")
+			return
+		}
 		if !ok {
 			c.err = errors.New("lookbehind assertion is not fixed length")
 			return
@@ -181,7 +225,7 @@ func (c *compiler) look(n *node) {
 		each = append(each, &node{kind: kLook, behind: true, n: w, sub: []*node{s}})
 	}
 	one := func(n *node, negate bool) {
-		c.emit(inst{op: opLook, negate: negate, y: n.n, sub: c.part(n.sub[0])})
+		c.emit(inst{op: opLook, negate: negate, y: n.n, sub: c.part(part{of: n.sub[0]}, n.sub[0])})
 	}
 	if n.negate {
 		for _, e := range each {
@@ -214,7 +258,7 @@ func (c *compiler) repeat(n *node) {
 			c.emit(inst{op: opRep, set: &n.sub[0].set, x: n.min, y: n.max, mode: possessive})
 			return
 		}
-		c.node(&node{kind: kAtomic, sub: []*node{&plain}})
+		c.emit(inst{op: opAtomic, sub: c.part(part{of: n, possessive: true}, &plain)})
 		return
 	}
 	m := greedy

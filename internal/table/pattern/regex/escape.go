@@ -44,6 +44,9 @@ func (p *perl) escape() (*node, error) {
 	}
 	p.i++
 	switch c {
+	case 'p', 'P':
+		s, err := p.property(c == 'P')
+		return &node{kind: kSet, set: s}, err
 	case 'b':
 		return &node{kind: kWord}, nil
 	case 'B':
@@ -115,8 +118,13 @@ func (p *perl) numbered() (*node, error) {
 
 // gRef parses \g1, \g{1}, \g{-1} and \g{name}.
 func (p *perl) gRef() (*node, error) {
-	if p.peek() == '<' || p.peek() == '\'' {
-		return nil, unsupported("recursion")
+	if end, ok := map[byte]byte{'<': '>', '\'': '\''}[p.peek()]; ok {
+		p.i++
+		name, err := p.until(end)
+		if err != nil {
+			return nil, err
+		}
+		return p.call(name)
 	}
 	what := ""
 	if p.accept("{") {
@@ -240,6 +248,7 @@ var errClassRange = errors.New("invalid range in character class")
 // class parses a class after its opening bracket.
 func (p *perl) class() (*node, error) {
 	n := &node{kind: kSet}
+	var fixed set // what the option i does not widen
 	negate := p.accept("^")
 	for first := true; ; first = false {
 		for p.accept(`\E`) {
@@ -250,6 +259,18 @@ func (p *perl) class() (*node, error) {
 		if p.peek() == ']' && !first {
 			p.i++
 			break
+		}
+		if c := p.propertyNext(); c != 0 {
+			p.i += 2
+			s, err := p.property(c == 'P')
+			if err != nil {
+				return nil, err
+			}
+			if p.peek() == '-' && p.i+1 < len(p.text) && p.text[p.i+1] != ']' {
+				return nil, errClassRange
+			}
+			fixed.union(s)
+			continue
 		}
 		lo, s, single, err := p.member()
 		if err != nil {
@@ -266,6 +287,9 @@ func (p *perl) class() (*node, error) {
 		hi := lo
 		if ranged {
 			p.i++
+			if p.propertyNext() != 0 {
+				return nil, errClassRange
+			}
 			if hi, _, single, err = p.member(); err != nil {
 				return nil, err
 			}
@@ -282,10 +306,19 @@ func (p *perl) class() (*node, error) {
 	if p.has(IgnoreCase) {
 		n.set.fold()
 	}
+	n.set.union(fixed)
 	if negate {
 		n.set = n.set.inverse()
 	}
 	return n, nil
+}
+
+// propertyNext returns the p or P of a property that is next; 0 if none is.
+func (p *perl) propertyNext() byte {
+	if rest := p.text[p.i:]; strings.HasPrefix(rest, `\p`) || strings.HasPrefix(rest, `\P`) {
+		return rest[1]
+	}
+	return 0
 }
 
 // member parses one member of a class: an octet, or a set.

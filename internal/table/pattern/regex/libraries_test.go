@@ -137,7 +137,7 @@ var (
 		"?", "{2}", "{1,2}", "{0,1}", "{,2}", "{2,}", "{", "}", "\\1", "\\2", "\\w", "\\W", "\\s", "\\b", "\\B", "\\<", "\\>", "\\`", "\\'", "\\.",
 		"[]a]", "[^]a]", "[a\\]", " ", "\n", "\\(", "\\)", "\\{1,2\\}", "\\|", "\\+", "\\?", "\\{2\\}", "[", "]", "-", "\xe9", "0", "[[.a.]]", "[[=a=]]",
 		"[a-]", "[-a]", "\\n", "(a*b)", "(a|ab)", "(bc?)+"}
-	subjectParts = []string{"a", "b", "c", "A", "B", "ab", "abc", " ", "\n", "0", "_", "-", ".", "\xe9", "aa", "bb", "@", "\r\n"}
+	subjectParts = []string{"a", "b", "c", "A", "B", "ab", "abc", " ", "\n", "0", "_", "-", ".", "\xe9", "aa", "bb", "@", "\r\n", "\xc9", "\xb2", "\xa0", "\xaa", "(", ")", "((a)b)"}
 )
 
 func join(r *rand.Rand, parts []string, most int) string {
@@ -179,6 +179,14 @@ func search(t *testing.T, kind byte, parts []string, flags []Flags) {
 
 func TestAgainstPCRE2(t *testing.T) {
 	search(t, 'p', perlParts, []Flags{DotAll | IgnoreCase, DotAll, 0, IgnoreCase | Multiline, Extended | DotAll, Anchored, DollarEnd, Ungreedy | DotAll})
+}
+
+// Calls and properties are rare among random patterns; here they are not.
+func TestCallsAgainstPCRE2(t *testing.T) {
+	parts := append([]string{"(?R)", "(?1)", "(?2)", "(?-1)", "(?+1)", "(?0)", "(?&n)", "(?P>n)", "\\g<1>", "\\g'-1'", "(?(DEFINE)", "(*F)", "(*FAIL)", "(*pla:", "(*nlb:",
+		"(*atomic:", "\\p{L}", "\\P{Lu}", "\\pN", "\\p{^Ll}", "\\p{Latin}", "\\p{Xan}", "\\p{Xsp}", "\\p{ any }", "\\p{L&}", "[\\p{Ll}0]", "[^\\pL]", "\\p{Sk}",
+		"(a|b(?1)c)", "(a(?1)?b)", "\\((?:[^()]|(?R))*\\)", "(?1)*", "(?<n>a|(?&n)b)"}, perlParts[:60]...)
+	search(t, 'p', parts, []Flags{DotAll | IgnoreCase, DotAll, 0, Extended | DotAll})
 }
 
 func TestAgainstLibC(t *testing.T) {

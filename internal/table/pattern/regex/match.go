@@ -1,6 +1,10 @@
 package regex
 
-import "strings"
+import (
+	"errors"
+	"slices"
+	"strings"
+)
 
 // Bounds of one match (PCRE2: match limit, heap limit).
 const (
@@ -18,7 +22,21 @@ type matcher struct {
 	limit int // of steps
 	stack []back
 	best  []int // the longest match so far, POSIX only
+
+	frames []frame // of calls, also of those that have returned: they may be gone back into
+	frame  int     // the call that is under way; -1: none
 }
+
+// A frame is a call of a group.
+type frame struct {
+	group, at int
+	saved     []int // slots before the call
+	ret       int   // where to go on
+	up        int   // the call around it
+}
+
+// maxFrames bounds calls that are under way or may be gone back into.
+const maxFrames = 20_000
 
 // A back is where to go on when the current way fails: undo a slot, try
 // another instruction, or take one octet less (or more) in a repetition.
@@ -37,6 +55,8 @@ const (
 	backShorter
 	backLonger
 	backKeep
+	backCall  // the call has not begun: x is the one around it, y how many there were
+	backFrame // call x is under way again
 )
 
 func (p *program) match(text string, limit int) ([]int, error) {
@@ -51,6 +71,7 @@ func (p *program) match(text string, limit int) ([]int, error) {
 			m.slots[i] = -1
 		}
 		m.keep, m.stack, m.best = -1, m.stack[:0], nil
+		m.frames, m.frame = m.frames[:0], -1
 		end, err := m.run(p, at)
 		if err != nil {
 			return nil, err
@@ -158,6 +179,11 @@ func (m *matcher) run(p *program, at int) (end int, err error) {
 		case opRep:
 			pos, ok, err = m.repeat(i, pc, pos)
 			pc++
+		case opCall:
+			err = m.call(i, pc, pos)
+			pc = i.x
+		case opReturn:
+			pc, err = m.leave()
 		default:
 			pos, ok, err = m.complex(p, i, pos)
 			pc++
@@ -208,8 +234,8 @@ func (m *matcher) goBack(p *program, base int) (pc, pos int, ok bool) {
 		switch top.kind {
 		case backUndo:
 			m.slots[top.x] = top.y
-		case backKeep:
-			m.keep = top.x
+		case backKeep, backCall, backFrame:
+			m.takeBack(top)
 		case backTry:
 			pc, pos = int(top.pc), top.x
 			m.stack = m.stack[:len(m.stack)-1]
@@ -230,6 +256,50 @@ func (m *matcher) goBack(p *program, base int) (pc, pos int, ok bool) {
 		m.stack = m.stack[:len(m.stack)-1]
 	}
 	return 0, 0, false
+}
+
+// takeBack undoes what is rarer than a change of a slot.
+func (m *matcher) takeBack(b *back) {
+	switch b.kind {
+	case backKeep:
+		m.keep = b.x
+	case backCall:
+		m.frame, m.frames = b.x, m.frames[:b.y]
+	case backFrame:
+		m.frame = b.x
+	}
+}
+
+// call begins a call of a group. One that calls itself at the same place would
+// never end.
+func (m *matcher) call(i *inst, pc, pos int) error {
+	if len(m.frames) >= maxFrames {
+		return ErrLimit
+	}
+	for f := m.frame; f >= 0; f = m.frames[f].up {
+		m.steps++
+		if m.frames[f].group == i.y && m.frames[f].at == pos {
+			return ErrLimit
+		}
+	}
+	m.steps += len(m.slots) / 8
+	err := m.push(back{kind: backCall, x: m.frame, y: len(m.frames)})
+	m.frames = append(m.frames, frame{group: i.y, at: pos, saved: slices.Clone(m.slots), ret: pc + 1, up: m.frame})
+	m.frame = len(m.frames) - 1
+	return err
+}
+
+// leave ends a call. What its groups matched is forgotten, as in PCRE2.
+func (m *matcher) leave() (pc int, err error) {
+	f := &m.frames[m.frame]
+	for slot, value := range f.saved {
+		if m.slots[slot] != value {
+			err = errors.Join(err, m.set(slot, value))
+		}
+	}
+	err = errors.Join(err, m.push(back{kind: backFrame, x: m.frame}))
+	m.frame = f.up
+	return f.ret, err
 }
 
 // complex executes the rarer instructions.
@@ -259,7 +329,8 @@ func (m *matcher) complex(p *program, i *inst, pos int) (int, bool, error) {
 func (m *matcher) commit(base int) {
 	kept := m.stack[:base]
 	for _, b := range m.stack[base:] {
-		if b.kind == backUndo || b.kind == backKeep {
+		switch b.kind {
+		case backUndo, backKeep, backCall, backFrame:
 			kept = append(kept, b)
 		}
 	}
@@ -292,11 +363,11 @@ func (m *matcher) look(i *inst, pos int) (int, bool, error) {
 // undo takes back everything above base.
 func (m *matcher) undo(base int) {
 	for len(m.stack) > base {
-		switch top := m.stack[len(m.stack)-1]; top.kind {
+		switch top := &m.stack[len(m.stack)-1]; top.kind {
 		case backUndo:
 			m.slots[top.x] = top.y
-		case backKeep:
-			m.keep = top.x
+		case backKeep, backCall, backFrame:
+			m.takeBack(top)
 		}
 		m.stack = m.stack[:len(m.stack)-1]
 	}

@@ -23,7 +23,7 @@ func Perl(pattern string, f Flags) (*Regexp, error) {
 	if len(pattern) > maxPattern {
 		return nil, errTooLarge
 	}
-	p := &perl{text: pattern, flags: f, names: map[string]int{}}
+	p := &perl{text: pattern, flags: f, names: map[string]int{}, defs: map[int]*node{}}
 	tree, err := p.alternatives()
 	if err == nil && p.i < len(p.text) {
 		err = errors.New("unmatched closing parenthesis")
@@ -34,7 +34,8 @@ func Perl(pattern string, f Flags) (*Regexp, error) {
 	if err != nil {
 		return nil, fmt.Errorf("error in regex at offset %d: %w", p.i, err)
 	}
-	prog, err := compile(tree, p.groups)
+	p.defs[0] = tree
+	prog, err := compile(tree, p.groups, p.defs)
 	if err != nil {
 		return nil, err
 	}
@@ -47,7 +48,7 @@ func Perl(pattern string, f Flags) (*Regexp, error) {
 	if f&Anchored != 0 {
 		tree = concat([]*node{{kind: kBegin}, tree})
 	}
-	return &Regexp{groups: p.groups, literals: tree.required(), prog: prog, linear: newLinear(tree)}, nil
+	return &Regexp{groups: p.groups, literals: tree.required(), prog: prog, linear: p.linear(tree)}, nil
 }
 
 // perl is the parser. Flags change inside groups.
@@ -59,11 +60,22 @@ type perl struct {
 	depth   int
 	looks   int // look-arounds that are open
 	names   map[string]int
+	defs    map[int]*node // the groups
 	later   []namedRef
 	refused error // what is not supported, found where it cannot be returned
 	refs    []int // groups that are referred to
 	reset   bool  // the alternatives that come next number their groups alike: (?|
+	defines bool  // has (?(DEFINE)…)
 	quoted  bool  // between \Q and \E
+}
+
+// linear returns the pattern for Go's engine, which does not know of groups that
+// are defined only.
+func (p *perl) linear(tree *node) *linear {
+	if p.defines {
+		return nil
+	}
+	return newLinear(tree)
 }
 
 func (p *perl) has(f Flags) bool { return p.flags&f != 0 }
@@ -179,7 +191,7 @@ func (p *perl) notRepeatable() error {
 // canRepeat says whether a quantifier may follow.
 func canRepeat(k kind) bool {
 	switch k {
-	case kEmpty, kBegin, kEnd, kEndLine, kBeginML, kBeginLine, kEndML, kWord, kNotWord, kKeep:
+	case kEmpty, kBegin, kEnd, kEndLine, kBeginML, kBeginLine, kEndML, kWord, kNotWord, kKeep, kFail:
 		return false
 	}
 	return true
@@ -208,7 +220,7 @@ func (p *perl) repeat(n *node, lo, hi int) *node {
 func (p *perl) skipSpace() {
 	for p.more() {
 		switch c := p.peek(); {
-		case c == ' ' || c >= '\t' && c <= '\r':
+		case c == ' ' || c >= '\t' && c <= '\r' || c == 0x85: // PCRE2: also NEL
 			p.i++
 		case c == '#':
 			end := strings.IndexByte(p.text[p.i:], '\n')
@@ -354,8 +366,8 @@ func (p *perl) atom() (*node, error) {
 
 // group parses after an opening parenthesis.
 func (p *perl) group() (*node, error) {
-	if p.peek() == '*' {
-		return nil, unsupported("(*VERB)")
+	if p.accept("*") {
+		return p.verb()
 	}
 	if !p.accept("?") {
 		return p.capture("")
@@ -394,8 +406,14 @@ func (p *perl) group() (*node, error) {
 		return p.conditional()
 	case p.accept("|"):
 		return p.branchReset()
-	case p.accept("R"), p.accept("&"), p.accept("P>"), p.more() && (digits(p.text[p.i:p.i+1]) || p.peek() == '+'):
-		return nil, unsupported("recursion")
+	case p.accept("R)"):
+		return p.call("0")
+	case p.accept("&"), p.accept("P>"), p.callsNumber():
+		what, err := p.until(')')
+		if err != nil {
+			return nil, err
+		}
+		return p.call(what)
 	case p.accept("C"):
 		return nil, unsupported("callout")
 	}
@@ -438,7 +456,13 @@ func (p *perl) capture(name string) (*node, error) {
 		}
 		p.names[name] = number
 	}
-	return p.inside(func(n *node) *node { return &node{kind: kGroup, n: number, sub: []*node{n}} })
+	return p.inside(func(n *node) *node {
+		g := &node{kind: kGroup, n: number, sub: []*node{n}}
+		if p.defs[number] == nil {
+			p.defs[number] = g
+		}
+		return g
+	})
 }
 
 func (p *perl) lookAround(negate, behind bool) (*node, error) {
@@ -489,6 +513,9 @@ func (p *perl) conditional() (*node, error) {
 	what, err := p.until(')')
 	if err != nil {
 		return nil, err
+	}
+	if what == "DEFINE" && p.names[what] == 0 {
+		return p.define()
 	}
 	number, err := strconv.Atoi(what)
 	if err != nil {

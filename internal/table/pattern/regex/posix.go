@@ -41,7 +41,7 @@ func POSIX(pattern string, f Flags) (*Regexp, error) {
 	}
 	r := &Regexp{groups: p.groups, literals: tree.required()}
 	if p.special {
-		r.prog, err = compile(tree, p.groups)
+		r.prog, err = compile(tree, p.groups, nil)
 		if r.prog != nil {
 			r.prog.longest = true
 		}

@@ -1,5 +1,7 @@
 package regex
 
+import "slices"
+
 // A kind says what a node is.
 type kind int
 
@@ -14,6 +16,8 @@ const (
 	kLook           // look ahead or behind: negate, behind
 	kAtomic         // sub[0] without going back into it
 	kCond           // if group n took part sub[0] else sub[1]
+	kCall           // what group n, or for 0 the whole pattern, is made of
+	kFail           // nothing matches
 	kKeep           // \K: the match begins here
 	kBegin          // start of the text
 	kEnd            // end of the text
@@ -86,10 +90,15 @@ func (n *node) width() (int, bool) {
 		return w * n.min, ok && n.min == n.max
 	case kGroup, kAtomic:
 		return n.sub[0].width()
-	case kBackref:
+	case kBackref, kCall:
 		return 0, false
 	}
 	return 0, true
+}
+
+// calls says whether there is a call in n.
+func (n *node) calls() bool {
+	return n.kind == kCall || slices.ContainsFunc(n.sub, (*node).calls)
 }
 
 // nullable says whether n can match nothing; when in doubt it can.
@@ -145,7 +154,7 @@ func (n *node) first(s *set) bool {
 		return true
 	case kRepeat, kGroup, kAtomic:
 		return n.sub[0].first(s)
-	case kBackref, kCond:
+	case kBackref, kCond, kCall:
 		return false
 	}
 	return true // matches no octet itself
