@@ -84,7 +84,7 @@ func (s *session) addFooter(r *smtp.Reply) {
 		return
 	}
 	x := macro.Expander{Filter: s.footerFilter, Lookup: func(name string) (string, bool, error) {
-		v, ok := s.footerMacro(name)
+		v, ok := s.rules.Macro(&s.subject, name)
 		return v, ok, nil
 	}}
 	lines := strings.Split(text, `\n`)
@@ -105,22 +105,6 @@ func (s *session) addFooter(r *smtp.Reply) {
 			r.Lines = append(r.Lines, e.Text)
 		}
 	}
-}
-
-// footerMacro is the value of a macro in a footer (postconf(5),
-// smtpd_reject_footer).
-func (s *session) footerMacro(name string) (string, bool) {
-	switch name {
-	case "localtime":
-		return s.now().Format("Jan 02 15:04:05"), true
-	case "server_name":
-		return s.common.MyHostname, true
-	}
-	v, ok := s.subject.Macro(name)
-	if !ok {
-		s.log.Warningf("unknown macro name %s in expansion request", quoted(name))
-	}
-	return v, ok
 }
 
 // softened makes a deferral of a refusal (soft_bounce).

@@ -437,6 +437,10 @@ func readable(c net.Conn) bool {
 // put adds a reply to what is sent at the next chance. A client with many
 // errors waits for each.
 func (s *session) put(r smtp.Reply) {
+	if s.subject.Effects.Hangup { // access(5): nothing is said any more
+		s.end = true
+		return
+	}
 	if s.errors >= s.conf.SoftErrorLimit && s.conf.ErrorSleepTime > 0 && !s.standAlone {
 		s.write()
 		s.sleep(s.ctx, s.conf.ErrorSleepTime)

@@ -300,7 +300,7 @@ func (v *eval) rblReply(it *item, query, what, class, about string) Verdict {
 		d := dsn.Split("5.7.1", rep.Text()) // a status of another class is made to fit
 		status, rep.Lines = d.Status, []string{d.Reason}
 	}
-	return reject(rep.Code, fixStatus(status, about), rep.Text())
+	return reject(rep.Code, v.fitStatus(status, about), rep.Text())
 }
 
 // rblMacro is the value of a macro in a DNS list's reply.
@@ -317,57 +317,5 @@ func (v *eval) rblMacro(name string, it *item, what, class, reason string) (stri
 	case "rbl_class":
 		return class, true
 	}
-	return v.s.Macro(name)
-}
-
-// Macro is the value of an attribute of the session in reply templates.
-func (s *Subject) Macro(name string) (string, bool) {
-	senderLocal, senderDomain := address.Split(s.Sender)
-	rcptLocal, rcptDomain := address.Split(s.Recipient)
-	values := map[string]string{
-		"client": s.ClientName + "[" + s.ClientAddr + "]", "client_address": s.ClientAddr, "client_name": s.ClientName,
-		"client_port": s.ClientPort, "reverse_client_name": s.ReverseName, "server_address": s.ServerAddr,
-		"server_port": s.ServerPort, "helo_name": s.Helo, "sender": s.Sender, "sender_name": senderLocal,
-		"sender_domain": senderDomain, "recipient": s.Recipient, "recipient_name": rcptLocal, "recipient_domain": rcptDomain,
-		"sasl_username": s.SASLUsername, "sasl_method": s.SASLMethod, "sasl_sender": s.SASLSender,
-	}
-	val, ok := values[name]
-	if name == "sender" && s.HasSender && s.Sender == "" {
-		val = "<>"
-	}
-	return val, ok
-}
-
-// Unescape reads the backslash sequences of a C string.
-func Unescape(s string) (string, error) {
-	var b strings.Builder
-	for i := 0; i < len(s); i++ {
-		if s[i] != '\\' {
-			b.WriteByte(s[i])
-			continue
-		}
-		i++
-		if i == len(s) {
-			return "", fmt.Errorf("backslash at the end of %q", s)
-		}
-		switch c := s[i]; c {
-		case 'n':
-			b.WriteByte('\n')
-		case 't':
-			b.WriteByte('\t')
-		case 'r':
-			b.WriteByte('\r')
-		case '0', '1', '2', '3', '4', '5', '6', '7':
-			n, j := 0, i
-			for j < len(s) && j < i+3 && s[j] >= '0' && s[j] <= '7' {
-				n = n*8 + int(s[j]-'0')
-				j++
-			}
-			b.WriteByte(byte(n))
-			i = j - 1
-		default:
-			b.WriteByte(c)
-		}
-	}
-	return b.String(), nil
+	return v.Macro(v.s, name)
 }

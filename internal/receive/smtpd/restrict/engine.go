@@ -182,7 +182,9 @@ func (e *Engine) openMaps() error {
 // may go on.
 func (e *Engine) Connect(ctx context.Context, s *Subject) smtp.Reply {
 	s.begin()
-	return e.clientList(ctx, s)
+	r := e.clientList(ctx, s)
+	s.afterHelo, s.afterSender = s.afterClient, s.afterClient
+	return r
 }
 
 // Hello evaluates the HELO restrictions.
@@ -209,7 +211,7 @@ func (e *Engine) clientList(ctx context.Context, s *Subject) smtp.Reply {
 func (e *Engine) heloList(ctx context.Context, s *Subject) smtp.Reply {
 	s.deferIfPermit = s.afterClient
 	v := e.run(ctx, s, &e.helo)
-	s.afterHelo = s.deferIfPermit
+	s.afterHelo, s.afterSender = s.deferIfPermit, s.deferIfPermit
 	return v.Reply
 }
 

@@ -79,15 +79,16 @@ func (s *Subject) NewTransaction() {
 	s.Size = 0
 	s.SMTPUTF8 = false
 	s.SASLSender = ""
-	s.Effects = Effects{}
-	s.afterSender = nil
+	s.Effects = Effects{Hangup: s.Effects.Hangup}
+	s.afterSender = s.afterHelo
 	s.Trail = s.Trail[:0]
 }
 
 // NewSession forgets what belongs to the dialogue so far: after STARTTLS and
-// XCLIENT.
+// XCLIENT. What the client restrictions have put off stays: without
+// smtpd_delay_reject they are not evaluated again.
 func (s *Subject) NewSession() {
-	s.NewTransaction()
 	s.Helo, s.HasHelo, s.Protocol = "", false, "SMTP"
-	s.afterClient, s.afterHelo = nil, nil
+	s.afterHelo = s.afterClient
+	s.NewTransaction()
 }
