@@ -96,22 +96,30 @@ type Session struct {
 // Connect connects from an address, any when that is empty, and returns the
 // last line of the greeting. A read or write may last as long as the harness waits.
 func Connect(addr, from string) (*Session, string, error) {
+	s, err := Dial(addr, from)
+	if err != nil {
+		return nil, "", err
+	}
+	greeting, err := s.Reply()
+	if err != nil {
+		s.Close()
+		return nil, "", err
+	}
+	return s, greeting, nil
+}
+
+// Dial connects as Connect does and reads nothing.
+func Dial(addr, from string) (*Session, error) {
 	d := net.Dialer{Timeout: Wait}
 	if from != "" {
 		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from)}
 	}
 	c, err := d.Dial("tcp", addr)
 	if err != nil {
-		return nil, "", err
+		return nil, err
 	}
-	s := &Session{c, bufio.NewReaderSize(c, 512)}
 	c.SetDeadline(time.Now().Add(Wait))
-	greeting, err := s.Reply()
-	if err != nil {
-		c.Close()
-		return nil, "", err
-	}
-	return s, greeting, nil
+	return &Session{c, bufio.NewReaderSize(c, 512)}, nil
 }
 
 // Open connects and says EHLO.
