@@ -40,7 +40,7 @@ func (k *client) read(c *database.Config, o *table.Opener) []database.Host {
 	k.timeout = c.Seconds("timeout", 10, 1)
 	k.dn, k.pw = c.Str("bind_dn", ""), c.Str("bind_pw", "")
 	k.mechs, k.authzID = c.List("sasl_mechs", ""), c.Str("sasl_authz_id", "")
-	k.chase = c.Int("chase_referrals", 0, 0) != 0
+	k.chase = c.Bool("chase_referrals", false)
 	if v := c.Int("version", 3, 2); v > 3 {
 		c.Failf("version = %d: use 3", v)
 	}
@@ -213,6 +213,9 @@ func (c *conn) searchFrom(ctx context.Context, request *goldap.SearchRequest, le
 	stop := context.AfterFunc(ctx, func() { c.Close() })
 	defer stop()
 	result, err := c.Search(request)
+	if urls := referrals(err); len(urls) > 0 && c.client.chase {
+		return c.elsewhere(ctx, urls, request, left)
+	}
 	if err != nil {
 		return nil, hostError(inTime(ctx, err))
 	}
@@ -221,34 +224,69 @@ func (c *conn) searchFrom(ctx context.Context, request *goldap.SearchRequest, le
 		return entries, nil
 	}
 	for _, referral := range result.Referrals {
-		if left == 0 || !isURL(referral) {
-			return nil, fmt.Errorf("referral to %q: too many, or not to an LDAP server", referral)
-		}
-		more, err := c.chase(ctx, referral, request, left-1)
+		more, err := c.chase(ctx, referral, request, left)
 		if err != nil {
-			return nil, fmt.Errorf("referral to %q: %w", referral, err)
+			return nil, err
 		}
 		entries = append(entries, more...)
 	}
 	return entries, nil
 }
 
-// chase searches on at another server, to which no password is sent.
+// referrals returns where a server sends the whole of a search (RFC 4511
+// 4.1.10): any one of the places will do.
+func referrals(err error) []string {
+	var result *goldap.Error
+	if !errors.As(err, &result) || result.ResultCode != goldap.LDAPResultReferral || result.Packet == nil || len(result.Packet.Children) < 2 {
+		return nil
+	}
+	const contextClass, referralTag = 0x80, 3 // BER
+	var urls []string
+	for _, part := range result.Packet.Children[1].Children {
+		if part.ClassType != contextClass || part.Tag != referralTag {
+			continue
+		}
+		for _, u := range part.Children {
+			urls = append(urls, u.Data.String())
+		}
+	}
+	return urls
+}
+
+// elsewhere asks one place after the other until there is an answer.
+func (c *conn) elsewhere(ctx context.Context, urls []string, request *goldap.SearchRequest, left int) (entries []*goldap.Entry, err error) {
+	for _, u := range urls[:min(len(urls), maxReferrals)] {
+		if entries, err = c.chase(ctx, u, request, left); err == nil {
+			return entries, nil
+		}
+	}
+	return nil, err
+}
+
+// chase searches on at another server, to which no password is sent. left is how
+// many more there may be.
 func (c *conn) chase(ctx context.Context, referral string, request *goldap.SearchRequest, left int) ([]*goldap.Entry, error) {
+	if left == 0 || !isURL(referral) {
+		return nil, fmt.Errorf("referral to %q: too many, or not to an LDAP server", referral)
+	}
 	u, err := parseURL(referral)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("referral to %q: %w", referral, err)
 	}
 	next, err := c.client.connect(ctx, referral)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("referral to %q: %w", referral, err)
 	}
 	defer next.Close()
 	r := *request
 	if u.base != "" {
 		r.BaseDN = u.base
 	}
-	return next.searchFrom(ctx, &r, left)
+	entries, err := next.searchFrom(ctx, &r, left-1)
+	if err != nil {
+		return nil, fmt.Errorf("referral to %q: %w", referral, err)
+	}
+	return entries, nil
 }
 
 // inTime says of the error of a connection that was closed when ctx ended, that
