@@ -2,6 +2,8 @@ package verify
 
 import (
 	"context"
+	"errors"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -9,6 +11,7 @@ import (
 
 	"postern/internal/base/maillog"
 	"postern/internal/config/param"
+	"postern/internal/ipc/attr"
 	"postern/internal/ipc/verify"
 )
 
@@ -107,6 +110,28 @@ func TestPeek(t *testing.T) {
 	b.told(t, "a@b.example", verify.Bounce)
 	if a := peek(); a.Status != verify.Bounce {
 		t.Errorf("known: %+v", a)
+	}
+}
+
+// A peek comes over the wire as one.
+func TestPeekRequest(t *testing.T) {
+	b := newBench()
+	client, server := net.Pipe()
+	defer client.Close()
+	go func() {
+		conn := attr.NewConn(server, time.Minute)
+		if err := errors.Join(b.request(t.Context(), conn), conn.W.Flush()); err != nil {
+			t.Error(err)
+		}
+		server.Close()
+	}()
+	conn := attr.NewConn(client, time.Minute)
+	var a verify.Answer
+	if err := errors.Join(conn.Send(&verify.Request{Kind: verify.KindPeek, Address: "a@b.example"}), conn.W.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if err := conn.Recv(&a); err != nil || a.ServerStatus != 0 || a.Status != verify.Todo || len(b.probed) > 0 {
+		t.Errorf("%+v, %v, probes %v", a, err, b.probed)
 	}
 }
 
