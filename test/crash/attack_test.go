@@ -342,3 +342,6 @@ func TestSlowCrowd(t *testing.T) {
 
 // logLine is how each line of a log looks; what is not printable is not in it.
 var logLine = regexp.MustCompile(`^[A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d mail postfix/[a-z]+\[\d+\]: [^\p{C}\p{Zl}\p{Zp}]*$`)
+
+// unprintable is what no log has in it.
+var unprintable = regexp.MustCompile(`[\p{C}\p{Zl}\p{Zp}]`)

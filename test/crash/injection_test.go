@@ -2,6 +2,7 @@ package crash
 
 import (
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"io"
 	"os"
@@ -58,9 +59,32 @@ func injections() []injection {
 
 // TestInjection fills every field that reaches a log line or a header field
 // with what would forge another. No line of the log and no field of a message is
-// forged, and the log is printable.
+// forged, and the log is printable, whether it is text or JSON.
 func TestInjection(t *testing.T) {
 	t.Parallel()
+	for _, format := range []string{"text", "json"} {
+		t.Run(format, func(t *testing.T) { injectAll(t, format) })
+	}
+}
+
+// checkLine looks whether a line of the log is one line, and printable, and
+// whether it is an object.
+func checkLine(t *testing.T, line string) (object bool) {
+	t.Helper()
+	var fields struct {
+		Time, Process, Text string
+	}
+	object = json.Unmarshal([]byte(line), &fields) == nil
+	switch {
+	case object && fields.Time != "" && !unprintable.MatchString(fields.Text) && !unprintable.MatchString(line):
+	case !object && utf8.ValidString(line) && logLine.MatchString(line):
+	default:
+		t.Errorf("log line %q", line)
+	}
+	return object
+}
+
+func injectAll(t *testing.T, format string) {
 	policy := harness.NewPolicy(t, "protocol_state=RCPT PREPEND X-Policy: a"+evil+"\n")
 	refuse := harness.NewPolicy(t, "recipient=u@refused.example 550 5.7.1 no"+evil+"\n")
 	milter := miltertest.New(t, `rcpt:refused reply 550 5.7.1 no\r\nX-Forged: yes`+"\x1b[31m")
@@ -69,11 +93,11 @@ func TestInjection(t *testing.T) {
 	i := harness.New(t, harness.Postern, harness.Config{
 		Main: fmt.Sprintf("mynetworks = 127.0.0.0/8\nsmtpd_recipient_restrictions = check_recipient_access inline:{refused.example=REJECT}\nsmtpd_error_sleep_time = 0\nsmtpd_hard_error_limit = 100\n"+
 			"smtpd_sasl_auth_enable = yes\nsmtpd_sasl_type = dovecot\nsmtpd_sasl_path = private/auth\nsmtpd_forbid_unauth_pipelining = no\nheader_checks = regexp:@DIR@/etc/checks\ntransport_maps = inline:{bounced.example=smtp:[127.0.0.1]:%d}\nsmtpd_forbidden_commands =\n", sink.Port),
-		Master: fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd -o smtpd_authorized_xclient_hosts=127.0.0.1 -o smtpd_authorized_xforward_hosts=127.0.0.1\n"+
-			"127.0.0.1:%d inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy\n"+
-			"127.0.0.1:%d inet n - n - - smtpd -o {smtpd_recipient_restrictions=check_policy_service inet:127.0.0.1:%d, check_policy_service inet:127.0.0.1:%d}\n"+
-			"127.0.0.1:%d inet n - n - - smtpd -o smtpd_milters=inet:127.0.0.1:%d -o smtpd_recipient_restrictions=\n",
-			ports["xclient"], ports["haproxy"], ports["policy"], policy.Port, refuse.Port, ports["milter"], milter.Port),
+		Master: "127.0.0.1:@PORT@ inet n - n - - smtpd -o maillog_format=" + format + "\n" + fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd -o smtpd_authorized_xclient_hosts=127.0.0.1 -o smtpd_authorized_xforward_hosts=127.0.0.1 -o maillog_format=%s\n"+
+			"127.0.0.1:%d inet n - n - - smtpd -o smtpd_upstream_proxy_protocol=haproxy -o maillog_format=%s\n"+
+			"127.0.0.1:%d inet n - n - - smtpd -o {smtpd_recipient_restrictions=check_policy_service inet:127.0.0.1:%d, check_policy_service inet:127.0.0.1:%d} -o maillog_format=%s\n"+
+			"127.0.0.1:%d inet n - n - - smtpd -o smtpd_milters=inet:127.0.0.1:%d -o smtpd_recipient_restrictions= -o maillog_format=%s\n",
+			ports["xclient"], format, ports["haproxy"], format, ports["policy"], policy.Port, refuse.Port, format, ports["milter"], milter.Port, format),
 		Files: map[string]string{"checks": "/^X-Info:/ INFO seen\n/^Message-Id:/ WARN seen\n"}})
 	harness.NewAuth(t, i, "alice secret\n")
 	i.Start()
@@ -95,10 +119,14 @@ func TestInjection(t *testing.T) {
 	i.WaitLog(`status=bounced \(host `)
 	i.WaitSettled()
 	lines := strings.Split(strings.TrimRight(i.Log(), "\n"), "\n")
+	objects := 0
 	for _, line := range lines {
-		if !utf8.ValidString(line) || !logLine.MatchString(line) {
-			t.Errorf("log line %q", line)
+		if checkLine(t, line) {
+			objects++
 		}
+	}
+	if (objects > 0) != (format == "json") {
+		t.Errorf("%d of %d log lines are objects", objects, len(lines))
 	}
 	files, _ := filepath.Glob(i.Host("mail/*/new/*"))
 	for _, f := range files {
@@ -108,7 +136,7 @@ func TestInjection(t *testing.T) {
 		}
 		checkMessage(t, string(b))
 	}
-	t.Logf("%d fields, %d log lines, %d messages: none forged", fields, len(lines), len(files))
+	t.Logf("%s: %d fields, %d log lines, %d messages: none forged", format, fields, len(lines), len(files))
 	if len(files) < 6 {
 		t.Errorf("only %d messages came through: too little was tried", len(files))
 	}
