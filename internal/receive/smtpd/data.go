@@ -155,7 +155,7 @@ func (s *session) noteBareLF(seen bool) {
 // the reply (BDAT).
 func (s *session) endContent(size string) outcome {
 	tx := s.tx
-	s.where, s.subject.Stage = "END-OF-MESSAGE", "END-OF-MESSAGE"
+	s.where, s.subject.Stage = afterMessage, afterMessage
 	s.subject.Size = tx.octets
 	defer func() { s.octets = -1 }()
 	if tx.status == 0 && !s.standAlone {

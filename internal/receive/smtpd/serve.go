@@ -24,6 +24,9 @@ const (
 	reasonErrors  = "too many errors"
 )
 
+// afterMessage is where a session is that has sent a message.
+const afterMessage = "END-OF-MESSAGE"
+
 // anvilService is the name of the anvil service.
 const anvilService = "anvil"
 
@@ -123,7 +126,8 @@ func (s *session) converse() {
 		s.command(s.filterCommand(line))
 	}
 	s.write()
-	if s.reason != "" {
+	// Postfix: who hangs up after the end of a message has done what it came for.
+	if s.reason != "" && (s.reason != reasonLost || s.where != afterMessage) {
 		s.logLost()
 	}
 }
