@@ -113,7 +113,7 @@ smtpd_milters = inet:127.0.0.1:1
 	if status != 1 || r.Service != "submission/inet" { // SASL is not configured
 		t.Errorf("status %d, %+v", status, r)
 	}
-	status, r = ask("--client", "127.0.0.1", "--from", "a@c.example", "--to", "alice@example.com", "--tls", "--helo", "h.example")
+	status, r = ask("--client", "127.0.0.1", "--from", "<a@c.example>", "--to", "<alice@example.com>", "--tls", "--helo", "h.example")
 	if status != 0 || r.Message.Queue != "hold" {
 		t.Errorf("status %d, %+v", status, r.Message)
 	}

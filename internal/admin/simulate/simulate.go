@@ -212,8 +212,9 @@ func (q *Query) complete(client string) (err error) {
 	if q.Helo == "" {
 		q.Helo = "[" + client + "]"
 	}
-	if q.Sender == "<>" {
-		q.Sender = ""
+	q.Sender = bare(q.Sender)
+	for i := range q.Recipients {
+		q.Recipients[i] = bare(q.Recipients[i])
 	}
 	for _, text := range append([]string{q.Helo, q.Sender, q.Name, q.User}, q.Recipients...) {
 		if strings.ContainsAny(text, "\r\n\x00") || len(text) > 1000 {
@@ -221,6 +222,14 @@ func (q *Query) complete(client string) (err error) {
 		}
 	}
 	return nil
+}
+
+// bare is an address without the angle brackets that a user may write around it.
+func bare(addr string) string {
+	if strings.HasPrefix(addr, "<") && strings.HasSuffix(addr, ">") {
+		return addr[1 : len(addr)-1]
+	}
+	return addr
 }
 
 // classes name the address classes.
