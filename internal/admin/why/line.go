@@ -199,7 +199,8 @@ var simple = regexp.MustCompile(`^[A-Za-z0-9@._:+=-]+$`)
 func (q *question) mentioned(line []byte) bool {
 	switch {
 	case q.kind == clientAddr:
-		return bytes.Contains(line, []byte(q.addr.String())) || containsFold(line, q.text) || q.addr.Is6() && bytes.Count(line, []byte(":")) > 6
+		// An IPv6 address may be spelled in many ways.
+		return bytes.Contains(line, []byte(q.addr.String())) || q.addr.Is6() && (bytes.Contains(line, []byte("::")) || bytes.Count(line, []byte(":")) >= 7)
 	case !simple.MatchString(q.text):
 		return true
 	}
