@@ -16,8 +16,9 @@ import (
 // reply is read per S line that ends a reply ("S: 250 ok", or just "S:"). The
 // text of an S line is what is expected; it does not matter here. "C- text" is
 // sent without CRLF, with \r \n \0 \xNN escapes. "S!" stands for the end of the
-// connection. "C! TLS" makes the TLS handshake, with any certificate. Other
-// lines are kept. The client's own address is from, or any when that is empty.
+// connection. "C! TLS" makes the TLS handshake, whatever certificate the server
+// has; with "C! TLS FILE" the client shows the certificate and key of a PEM file,
+// and a handshake that fails becomes the line "S! TLS". Other lines are kept. The client's own address is from, or any when that is empty.
 func Dialogue(addr, from, script string, mask func(string) string) (string, error) {
 	d := net.Dialer{Timeout: Wait}
 	if from != "" {
@@ -38,12 +39,17 @@ func Dialogue(addr, from, script string, mask func(string) string) (string, erro
 		case strings.HasPrefix(line, "C- "):
 			send.WriteString(unescape(line[3:]))
 			out.WriteString(line + "\n")
-		case line == "C! TLS":
+		case line == "S! TLS":
+		case line == "C! TLS", strings.HasPrefix(line, "C! TLS "):
 			out.WriteString(line + "\n")
-			secure := tls.Client(c, &tls.Config{InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}})
-			c.SetDeadline(time.Now().Add(Wait))
-			if err := secure.Handshake(); err != nil {
-				return out.String(), fmt.Errorf("handshake: %w", err)
+			file := strings.TrimPrefix(strings.TrimPrefix(line, "C! TLS"), " ")
+			secure, err := secured(c, file)
+			if err != nil {
+				if file == "" {
+					return out.String(), fmt.Errorf("handshake: %w", err)
+				}
+				out.WriteString("S! TLS\n")
+				return out.String(), nil
 			}
 			c, r = secure, bufio.NewReader(secure)
 		case strings.HasPrefix(line, "S!"), strings.HasPrefix(line, "S:") && endsReply(line):
@@ -63,6 +69,22 @@ func Dialogue(addr, from, script string, mask func(string) string) (string, erro
 		}
 	}
 	return out.String(), nil
+}
+
+// secured makes the client's side of a TLS session, with the certificate and the
+// key of a PEM file or without, whatever issuers the server asks for.
+func secured(c net.Conn, file string) (net.Conn, error) {
+	conf := &tls.Config{InsecureSkipVerify: true, CurvePreferences: []tls.CurveID{tls.X25519}}
+	if file != "" {
+		cert, err := tls.LoadX509KeyPair(file, file)
+		if err != nil {
+			return nil, err
+		}
+		conf.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &cert, nil }
+	}
+	secure := tls.Client(c, conf)
+	c.SetDeadline(time.Now().Add(Wait))
+	return secure, secure.Handshake()
 }
 
 // endsReply tells the last line of a reply from "S: 250-more".

@@ -34,8 +34,8 @@ type player struct {
 
 // The commands of a script, a line each; "#" begins a comment, and the line
 // "newer 3.9" says that the packaged Postfix does not have the feature. A main.cf
-// that names @DIR@/etc/cert.pem gets a key and a certificate there, one that names
-// @DIR@/etc/authority.pem the authority that has certified testdata/tls/sink.pem.
+// that names @DIR@/etc/cert.pem gets a key and a certificate there; another file
+// @DIR@/etc/NAME.pem of main.cf or master.cf is that of testdata/tls.
 //
 //	sink NAME            start a scripted SMTP server from section NAME; @NAME@ is its port
 //	sink NAME ADDR:PORT  the same on an address of its own, which no other archive uses
@@ -144,14 +144,18 @@ func (p *player) start() {
 		if strings.Contains(c.Main, "/etc/cert.pem") {
 			c.Files["cert.pem"] = harness.Certificate(p.t, "mail.example.com")
 		}
-		if strings.Contains(c.Main, "/etc/authority.pem") {
-			c.Files["authority.pem"] = readFile(p.t, "testdata/tls/authority.pem")
+		for _, m := range certificateFile.FindAllStringSubmatch(c.Main+c.Master, -1) {
+			if m[1] != "cert.pem" {
+				c.Files[m[1]] = readFile(p.t, "testdata/tls/"+m[1])
+			}
 		}
 		p.i.WriteConfig(c)
 	}
 	p.started = true
 	p.i.Start()
 }
+
+var certificateFile = regexp.MustCompile(`/etc/([a-z]+\.pem)`)
 
 func (p *player) mask(s string) string {
 	return processID.ReplaceAllString(p.i.NewMasker(p.ports).Text(s), "PID: N")

@@ -45,7 +45,8 @@ type Server struct {
 	base     *tls.Config
 	verify   x509.VerifyOptions
 	ask      bool
-	depth    int // smtpd_tls_ccert_verifydepth
+	require  bool // smtpd_tls_req_ccert, where TLS is mandatory
+	depth    int  // smtpd_tls_ccert_verifydepth
 	digest   string
 	LogLevel int
 
@@ -88,13 +89,17 @@ func (p *ServerParams) Open(a Around) (*Server, error) {
 		a.Log.Warningf("No server certs available. TLS won't be enabled")
 		return nil, nil
 	}
-	s := &Server{log: a.Log, level: level, depth: p.CcertVerifyDepth, ask: p.AskCcert || p.ReqCcert,
-		digest: p.FingerprintDigest, LogLevel: logLevel(p.LogLevel), tickets: tickets{ask: a.Tickets, log: a.Log}}
+	s := &Server{log: a.Log, level: level, depth: p.CcertVerifyDepth, ask: p.AskCcert || p.ReqCcert && level == Encrypt,
+		require: p.ReqCcert && level == Encrypt,
+		digest:  p.FingerprintDigest, LogLevel: logLevel(p.LogLevel), tickets: tickets{ask: a.Tickets, log: a.Log}}
 	if a.SNI != nil {
 		s.sni = &sniMap{lookup: a.SNI}
 	}
 	if _, err := fingerprint(s.digest, nil); err != nil {
 		return nil, fmt.Errorf("smtpd_tls_fingerprint_digest: %w", err)
+	}
+	if p.ReqCcert && !s.require {
+		a.Log.Warningf("Can't require client certs unless TLS is required")
 	}
 	var err error
 	if s.base, err = p.config(level, a.Log); err != nil {
@@ -106,7 +111,7 @@ func (p *ServerParams) Open(a Around) (*Server, error) {
 	if s.ask && s.verify.Roots != nil {
 		s.base.ClientCAs = s.verify.Roots // their names are told to the client
 	}
-	s.verify.KeyUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageAny}
+	s.verify.KeyUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} // or none: a certificate for anything
 	s.certs = openStore(p.Keys, a.Log, a.Lost)
 	s.base.GetCertificate = s.certificate
 	s.base.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -172,11 +177,8 @@ func (p *ServerParams) config(level Level, log Logger) (*tls.Config, error) {
 		log.Warningf("smtpd_tls_eecdh_grade = %s: curve %q is not known here", p.Curves.Grade, name)
 	}
 	c.SessionTicketsDisabled = p.CacheTimeout <= 0 || p.options(log)
-	switch {
-	case p.ReqCcert && level == Encrypt:
-		c.ClientAuth = tls.RequireAnyClientCert
-	case p.AskCcert, p.ReqCcert:
-		c.ClientAuth = tls.RequestClientCert
+	if p.AskCcert || p.ReqCcert && level == Encrypt {
+		c.ClientAuth = tls.RequestClientCert // what is missing is told in SMTP
 	}
 	return c, nil
 }

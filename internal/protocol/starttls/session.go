@@ -17,6 +17,7 @@ type Session struct {
 	*tls.Conn
 	Summary
 	AskedCert bool   // the client was asked for a certificate
+	Refusal   string // why a client must not go on whose certificate is required
 	SNI       string // the name that the client asked for, if there is a certificate for it
 
 	// About the client's certificate; empty without one.
@@ -56,6 +57,12 @@ func (s *Server) Handshake(ctx context.Context, c net.Conn, peer string, limit t
 	}
 	if len(cs.PeerCertificates) > 0 {
 		s.inspect(out, cs.PeerCertificates, peer)
+	}
+	switch {
+	case s.require && out.Peer == nil:
+		out.Refusal = "No client certificate presented"
+	case s.require && !out.Trusted:
+		out.Refusal = "Client certificate not trusted"
 	}
 	if s.LogLevel >= 1 {
 		s.logSession(out, peer)
@@ -124,7 +131,7 @@ func (s *Server) inspect(out *Session, chain []*x509.Certificate, peer string) {
 	out.CertFingerprint, _ = fingerprint(s.digest, chain[0].Raw)
 	out.KeyFingerprint, _ = fingerprint(s.digest, chain[0].RawSubjectPublicKeyInfo)
 	out.client(chain[0].PublicKey)
-	problem := "no trusted issuers are configured (smtpd_tls_CAfile)"
+	what, problem := "certificate", "no trusted issuers are configured (smtpd_tls_CAfile)"
 	if s.verify.Roots != nil {
 		opts := s.verify
 		opts.Intermediates = x509.NewCertPool()
@@ -137,17 +144,35 @@ func (s *Server) inspect(out *Session, chain []*x509.Certificate, peer string) {
 		}
 		problem = "the chain is longer than smtpd_tls_ccert_verifydepth"
 		if err != nil {
-			problem = err.Error()
+			what, problem = clientProblem(err, chain)
 		}
+	}
+	if !out.Trusted && (s.LogLevel >= 2 || s.require && s.LogLevel >= 1) {
+		s.log.Infof("%s verification failed for %s: %s", what, peer, problem)
 	}
 	if s.LogLevel < 2 {
 		return
 	}
-	if !out.Trusted {
-		s.log.Infof("certificate verification failed for %s: %s", peer, problem)
-	}
 	s.log.Infof("%s: subject_CN=%s, issuer=%s, fingerprint=%s, pkey_fingerprint=%s", peer, out.PeerCN, out.IssuerCN,
 		out.CertFingerprint, out.KeyFingerprint)
+}
+
+// clientProblem says what is wrong with a client's certificate. Postfix: in its
+// own words about issuers, and in OpenSSL's otherwise.
+func clientProblem(err error, chain []*x509.Certificate) (what, problem string) {
+	var invalid x509.CertificateInvalidError
+	if !errors.As(err, &invalid) {
+		return "certificate", verifyProblem(err, chain)
+	}
+	switch {
+	case invalid.Reason == x509.Expired && time.Now().Before(invalid.Cert.NotBefore):
+		return "client certificate", "certificate is not yet valid"
+	case invalid.Reason == x509.Expired:
+		return "client certificate", "certificate has expired"
+	case invalid.Reason == x509.IncompatibleUsage:
+		return "client certificate", "unsuitable certificate purpose"
+	}
+	return "client certificate", err.Error()
 }
 
 func (s *Server) logSession(out *Session, peer string) {

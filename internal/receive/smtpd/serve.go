@@ -100,10 +100,17 @@ func (s *session) setPeer(p peer) {
 func (s *session) converse() {
 	if s.conf.TLS.WrapperMode && s.Server.tls != nil {
 		if !s.handshake() {
-			s.logLost()
+			if s.reason != "" {
+				s.logLost()
+			}
 			return
 		}
 		s.where = "CONNECT"
+		if s.refusedTLS() {
+			s.refuseTLS()
+			s.write()
+			return
+		}
 	}
 	if s.conf.ForbidUnauthPipelining && !s.standAlone && s.earlyTalker() {
 		s.synchronization()
@@ -121,6 +128,10 @@ func (s *session) converse() {
 		line, err := s.readCommand()
 		if err != nil {
 			s.lost(err)
+			break
+		}
+		if s.refusedTLS() {
+			s.refuseTLS()
 			break
 		}
 		s.command(s.filterCommand(line))

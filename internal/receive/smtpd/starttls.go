@@ -73,8 +73,22 @@ func (s *session) handshake() bool {
 	before := s.subject.Protocol // Postfix: what was ESMTP stays so, without another EHLO
 	s.subject.NewSession()
 	s.subject.TLS, s.subject.Protocol = t, before
+	if t.Refusal != "" {
+		s.log.Infof("NOQUEUE: abort: TLS from %s: %s", s.subject.LogClient, t.Refusal)
+	}
 	s.auth = nil
 	s.subject.SASLMethod, s.subject.SASLUsername, s.subject.SASLSender = "", "", ""
 	s.subject.PipeliningOK = false
 	return true
 }
+
+// refuseTLS answers a client that has not shown the certificate that
+// smtpd_tls_req_ccert wants, and ends the session. Postfix: when the client says
+// something next.
+func (s *session) refuseTLS() {
+	s.put(ok(421, "4.7.1", s.common.MyHostname+" Error: "+s.tls.Refusal))
+	s.end = true
+}
+
+// refusedTLS says whether the client lacks that certificate.
+func (s *session) refusedTLS() bool { return s.tls != nil && s.tls.Refusal != "" }

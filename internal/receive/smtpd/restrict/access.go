@@ -47,6 +47,7 @@ const (
 // checkCcertAccess looks for the fingerprints of a client's certificate and of
 // its public key.
 func checkCcertAccess(v *eval, it *item) Verdict {
+	v.askedCert(it)
 	if v.s.TLS == nil || v.s.TLS.Peer == nil {
 		return Verdict{}
 	}

@@ -39,16 +39,26 @@ func permitSASLAuthenticated(v *eval, _ *item) Verdict {
 	return Verdict{}
 }
 
-func permitTLSAllClientcerts(v *eval, _ *item) Verdict {
+func permitTLSAllClientcerts(v *eval, it *item) Verdict {
+	v.askedCert(it)
 	if v.s.TLS != nil && v.s.TLS.Trusted {
 		return permit()
 	}
 	return Verdict{}
 }
 
+// askedCert warns when a restriction looks for a certificate that nobody is asked
+// for. Postfix: the same.
+func (v *eval) askedCert(it *item) {
+	if t := v.s.TLS; t != nil && t.Peer == nil && !t.AskedCert {
+		v.env.Log.Warningf("%s is requested, but \"smtpd_tls_ask_ccert = no\"", it.name)
+	}
+}
+
 // permitTLSClientcerts permits clients whose certificate or public key has a
 // fingerprint listed in relay_clientcerts.
 func permitTLSClientcerts(v *eval, it *item) Verdict {
+	v.askedCert(it)
 	known, err := v.KnownCertificate(v.ctx, v.s)
 	switch {
 	case err != nil:
