@@ -10,7 +10,7 @@ export CGO_ENABLED = 0
 # Names by which the one binary is called.
 DAEMONS   = anvil bounce cleanup discard error flush lmtp local master nbdb_reindexd pickup pipe postlogd \
             proxymap qmgr showq smtp smtpd tlsmgr trivial-rewrite verify virtual
-COMMANDS  = postalias postcat postconf postfix postkick postlock postlog postmap postmulti postsuper sendmail
+COMMANDS  = postalias postcat postconf postfix postkick postlock postlog postmap postmulti postsuper qshape sendmail
 
 .PHONY: build
 build:

@@ -15,6 +15,7 @@ import (
 	"postern/internal/admin/postmap"
 	"postern/internal/admin/postmulti"
 	"postern/internal/admin/postsuper"
+	"postern/internal/admin/qshape"
 	"postern/internal/admin/sendmail"
 	"postern/internal/admin/user"
 	"postern/internal/admin/why"
@@ -93,6 +94,7 @@ func commands() []command {
 		{"postmap", "build, look up and change a lookup table", withTables(postmap.Main)},
 		{"postmulti", "manage several instances of the mail system", postmulti.Main},
 		{"postsuper", "remove, hold, release, requeue messages; repair the queue", postsuper.Main},
+		{"qshape", "count the messages in the queue by domain and age", qshape.Main},
 		{"sendmail", "submit mail, list the queue, build the alias database", sendmail.Main},
 	}
 }
