@@ -16,7 +16,7 @@ const rspamdConf = `options {
   tempdir = "@DIR@";
   url_tld = "@DIR@/tld";
   filters = "regexp";
-  gtube_patterns = "all";
+  enable_test_patterns = true;
   local_addrs = [];
   control_socket = "@DIR@/control mode=0600";
   hs_cache_dir = "@DIR@/";
@@ -28,7 +28,7 @@ modules { path = "/usr/share/rspamd/plugins/greylist.lua"; path = "/usr/share/rs
 redis { servers = "127.0.0.1:@REDIS@"; timeout = 10s; }
 greylist { timeout = 1s; check_local = true; message = "Greylisted, come again"; }
 milter_headers { use = ["x-spam-level", "x-spam-status"]; skip_local = false; skip_authenticated = false; }
-actions { reject = 15; add_header = 6; greylist = 4; }
+actions { reject = 15; rewrite_subject = 10; add_header = 6; greylist = 4; subject = "[spam] %s"; }
 worker "rspamd_proxy" {
   bind_socket = "127.0.0.1:@PORT@";
   milter = yes;
@@ -95,6 +95,14 @@ func TestRspamd(t *testing.T) {
 
 	if n := len(delivered(t, i, "bob")); n != 1 {
 		t.Errorf("bob has %d messages, want 1: spam was delivered", n)
+	}
+
+	// rspamd knows a text for which it rewrites the subject.
+	if err := send("alice", letter+strings.Replace(gtube, "XJS", "ZJS", 1)); err != nil {
+		t.Fatal(err)
+	}
+	if got := one(t, i, "alice"); !strings.Contains(got, "\nSubject: [spam] a letter of two lines\n") || strings.Count(got, "\nSubject:") != 1 {
+		t.Errorf("the subject is not as rspamd wants it:\n%s", got)
 	}
 
 	// A simulation names it, and asks it only about the envelope.
