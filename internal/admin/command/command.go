@@ -85,8 +85,8 @@ var ErrUnauthorized = errors.New("configuration directory is not authorized")
 // Load reads main.cf from dir, the parameters of every program and those that
 // params declare, and opens the log.
 func (c *Command) Load(dir string, params ...func(*param.Set)) error {
-	if SetID() && os.Getuid() != 0 && filepath.Clean(dir) != DefaultConfigDirectory {
-		if err := authorize(dir); err != nil {
+	if SetID() && os.Getuid() != 0 {
+		if err := Authorize(dir); err != nil {
 			return err
 		}
 	}
@@ -167,8 +167,12 @@ func (c *Command) Usage(status int, usage string) int {
 	return c.Fail(status, "usage: %s %s", c.Name, usage)
 }
 
-// authorize looks whether the default main.cf lists dir.
-func authorize(dir string) error {
+// Authorize says whether dir is the default directory for configurations, or one
+// that the main.cf there lists.
+func Authorize(dir string) error {
+	if filepath.Clean(dir) == DefaultConfigDirectory {
+		return nil
+	}
 	main, err := maincf.Load(DefaultConfigDirectory)
 	if err != nil {
 		return err

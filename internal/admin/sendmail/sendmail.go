@@ -57,7 +57,15 @@ type sendmail struct {
 func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	name := filepath.Base(args[0])
 	s := &sendmail{Command: command.New(name, stdin, stdout, stderr), uid: os.Getuid()}
-	s.dir = command.ConfigDirectory(configOption(args[1:]))
+	option := configOption(args[1:])
+	if option != "" && s.uid != 0 {
+		// Postfix: an option, other than the environment, may come from a program
+		// that acts for somebody else.
+		if err := command.Authorize(option); err != nil {
+			return s.Fail(failure, "%v", err)
+		}
+	}
+	s.dir = command.ConfigDirectory(option)
 	if err := s.Load(s.dir, s.Config.Params); err != nil {
 		return s.Fail(failure, "%v", err)
 	}

@@ -82,14 +82,14 @@ func newFixture(t *testing.T, settings string) *fixture {
 		t.Fatal(err)
 	}
 	t.Setenv("TEST_DUMP", f.dump)
-	t.Setenv("MAIL_CONFIG", "")
+	t.Setenv("MAIL_CONFIG", f.etc) // -C is not for everybody
 	return f
 }
 
 func (f *fixture) run(in string, args ...string) (status int, dump, stdout, stderr string) {
 	os.Remove(f.dump)
 	var out, errs bytes.Buffer
-	status = Main(append([]string{args[0], "-C", f.etc}, args[1:]...), strings.NewReader(in), &out, &errs)
+	status = Main(args, strings.NewReader(in), &out, &errs)
 	b, _ := os.ReadFile(f.dump)
 	return status, string(b), out.String(), errs.String()
 }
