@@ -42,6 +42,10 @@ func Dialogue(addr, from, script string, mask func(string) string) (string, erro
 		case line == "S! TLS":
 		case line == "C! TLS", strings.HasPrefix(line, "C! TLS "):
 			out.WriteString(line + "\n")
+			if _, err := c.Write([]byte(send.String())); err != nil { // a proxy's header
+				return out.String(), err
+			}
+			send.Reset()
 			file := strings.TrimPrefix(strings.TrimPrefix(line, "C! TLS"), " ")
 			secure, err := secured(c, file)
 			if err != nil {
