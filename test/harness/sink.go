@@ -21,14 +21,16 @@ import (
 //
 // "CERT FILE" makes the sink offer STARTTLS with the key and the certificates of
 // a PEM file; with "WRAPPER yes" TLS comes first, with "REQUIRETLS yes" that
-// extension is announced within TLS. STARTTLS ends the connection where there is
-// no certificate.
+// extension is announced within TLS, with "ASK yes" clients are asked for a
+// certificate, whose name is noted. STARTTLS ends the connection where there is no
+// certificate.
 type Sink struct {
 	Port    int
 	rules   []sinkRule
 	tls     *tls.Config // nil: no TLS
 	wrapper bool
 	require bool // REQUIRETLS is announced within TLS
+	ask     bool // clients are asked for a certificate
 
 	mu  sync.Mutex
 	got []string
@@ -90,6 +92,8 @@ func (s *Sink) read(script string) error {
 			s.tls = &tls.Config{Certificates: []tls.Certificate{cert}, CurvePreferences: []tls.CurveID{tls.X25519}, SessionTicketsDisabled: true}
 		case what == "WRAPPER":
 			s.wrapper = reply == "yes"
+		case what == "ASK":
+			s.ask = reply == "yes"
 		case what == "REQUIRETLS":
 			s.require = reply == "yes"
 		default:
@@ -125,10 +129,17 @@ func (s *Sink) reply(verb, line, otherwise string) string {
 // secure makes the handshake, and notes which server the client named.
 func (s *Sink) secure(c net.Conn) (net.Conn, error) {
 	c.SetDeadline(time.Now().Add(Wait))
-	server := tls.Server(c, s.tls)
+	conf := s.tls.Clone()
+	if s.ask {
+		conf.ClientAuth = tls.RequestClientCert
+	}
+	server := tls.Server(c, conf)
 	err := server.Handshake()
 	if err == nil {
 		s.note(strings.TrimSpace("(TLS) " + server.ConnectionState().ServerName))
+		for n, cert := range server.ConnectionState().PeerCertificates {
+			s.note(fmt.Sprintf("(certificate %d) %s", n+1, cert.Subject.CommonName))
+		}
 	}
 	return server, err
 }

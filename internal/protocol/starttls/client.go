@@ -116,7 +116,6 @@ func (k *Client) Handshake(ctx context.Context, c net.Conn, p ClientPolicy, limi
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	conf := &tls.Config{
-		Certificates:       k.certs,
 		MinVersion:         p.Versions.Min,
 		MaxVersion:         p.Versions.Max,
 		CipherSuites:       p.Ciphers,
@@ -125,6 +124,14 @@ func (k *Client) Handshake(ctx context.Context, c net.Conn, p ClientPolicy, limi
 	}
 	if k.sessions != nil {
 		conf.ClientSessionCache = keyed{k.sessions, p.Level.String() + " " + c.RemoteAddr().String()}
+	}
+	var shown *tls.Certificate
+	conf.GetClientCertificate = func(request *tls.CertificateRequestInfo) (*tls.Certificate, error) {
+		shown = k.certificate(request)
+		if shown == nil {
+			return &tls.Certificate{}, nil
+		}
+		return shown, nil
 	}
 	conn := tls.Client(c, conf)
 	if err := conn.HandshakeContext(ctx); err != nil {
@@ -138,10 +145,26 @@ func (k *Client) Handshake(ctx context.Context, c net.Conn, p ClientPolicy, limi
 	}
 	leaf := cs.PeerCertificates[0]
 	s.Summary = Summarize(&cs, leaf.PublicKey)
+	if shown != nil {
+		s.Summary.client(publicKey(shown))
+	}
 	s.Subject, s.Issuer = CommonName(leaf, false), CommonName(leaf, true)
 	s.Digest, _ = fingerprint(k.digest, leaf.Raw)
 	s.Trust, s.Problem = k.judge(cs.PeerCertificates, p, s.Digest)
 	return s, nil
+}
+
+// certificate is the one to show to a server: the first whose key it can check.
+// OpenSSL: whatever issuers the server names.
+func (k *Client) certificate(request *tls.CertificateRequestInfo) *tls.Certificate {
+	wide := *request
+	wide.AcceptableCAs = nil
+	for i := range k.certs {
+		if wide.SupportsCertificate(&k.certs[i]) == nil {
+			return &k.certs[i]
+		}
+	}
+	return nil
 }
 
 // A keyed cache finds sessions by the server's address, because servers are
