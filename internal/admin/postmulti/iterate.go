@@ -27,8 +27,7 @@ func (p *postmulti) list() int {
 		if p.json {
 			err = p.object(i)
 		} else {
-			enabled := map[bool]string{true: "y", false: "n"}[i.enabled]
-			_, err = fmt.Fprintf(p.Out, "%-15s %-15s %-9s %s\n", dash(i.name), dash(i.group), enabled, i.config)
+			_, err = fmt.Fprintf(p.Out, "%-15s %-15s %-9s %s\n", dash(i.name), dash(i.group), letter(i.enabled), i.config)
 		}
 		if err != nil {
 			return p.Fail(command.Failure, "%v", err)
@@ -37,16 +36,23 @@ func (p *postmulti) list() int {
 	return p.Done(command.OK)
 }
 
-// object prints an instance as a line of JSON.
+func letter(enabled bool) string {
+	if enabled {
+		return "y"
+	}
+	return "n"
+}
+
+// object prints an instance as a line of JSON. Postfix: 3.11, all values are texts.
 func (p *postmulti) object(i *instance) error {
 	e := json.NewEncoder(p.Out)
 	e.SetEscapeHTML(false)
 	return e.Encode(struct {
 		Name    string `json:"name"`
 		Group   string `json:"group"`
-		Enabled bool   `json:"enabled"`
+		Enabled string `json:"enabled"`
 		Config  string `json:"config_directory"`
-	}{i.name, i.group, i.enabled, i.config})
+	}{dash(i.name), dash(i.group), letter(i.enabled), i.config})
 }
 
 func dash(text string) string {

@@ -113,7 +113,8 @@ postfix-e       -               n         @/etc/postfix-e
 postfix-b       out             n         @/etc/postfix-b
 `)
 	m.want("-l -R -g mta", 0, "postfix-a       mta             n         @/etc/postfix-a\npostfix-d       mta             n         @/etc/postfix-d\n")
-	m.want("-l -j -i postfix-b", 0, `{"name":"postfix-b","group":"out","enabled":false,"config_directory":"@/etc/postfix-b"}`+"\n")
+	m.want("-l -j -i postfix-b", 0, `{"name":"postfix-b","group":"out","enabled":"n","config_directory":"@/etc/postfix-b"}`+"\n")
+	m.want("-l -j -i -", 0, `{"name":"-","group":"-","enabled":"y","config_directory":"@/etc/postfix"}`+"\n")
 	m.want("-l -i @/etc/postfix-c", 0, "postfix-c       -               n         @/etc/postfix-c\n")
 	m.want("-l -i nope", 0, "")
 	for _, want := range []string{
