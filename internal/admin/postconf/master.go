@@ -267,15 +267,11 @@ func (p *postconf) printCommand(name, command string, args []string) {
 // does not leave at its default, and what is asked for by name.
 func (p *postconf) showOverrides() error {
 	return p.fromMaster(func(list []*request, s *mastercf.Service) error {
-		own := overridden(s)
-		wanted := maps.Clone(own)
+		wanted := overridden(s)
 		if p.effective {
-			for name := range p.read(s) {
-				if value, _, ok := p.main.Lookup(name); ok && own[name] == "" {
-					wanted[name] = value
-				}
+			if err := p.inherited(list, s, wanted); err != nil {
+				return err
 			}
-			p.named(list, s, wanted)
 		}
 		for _, name := range slices.Sorted(maps.Keys(wanted)) {
 			if !selects(list, s.Name, s.Type, name) {
@@ -294,27 +290,28 @@ func (p *postconf) showOverrides() error {
 	})
 }
 
-// read returns what the program of a service reads, with its default.
-func (p *postconf) read(s *mastercf.Service) map[string]string {
+// inherited adds what a service reads and does not set itself: the value in
+// main.cf, or the default.
+func (p *postconf) inherited(list []*request, s *mastercf.Service, wanted map[string]string) error {
 	set := param.NewSet()
 	p.Common.Params(set)
 	if declare := p.Programs[s.Command]; declare != nil {
 		declare(set)
 	}
-	list := make(map[string]string)
 	for _, d := range set.Declarations() {
-		list[d.Name] = d.Default
-	}
-	return list
-}
-
-// named adds the parameters that requests name and the service reads.
-func (p *postconf) named(list []*request, s *mastercf.Service, wanted map[string]string) {
-	for name, def := range p.read(s) {
-		for _, r := range list {
-			if _, ok := wanted[name]; !ok && len(r.parts) == 3 && r.parts[2] == name {
-				wanted[name] = def
+		if _, own := wanted[d.Name]; own || !selects(list, s.Name, s.Type, d.Name) {
+			continue
+		}
+		text, _, ok := p.main.Lookup(d.Name)
+		if !ok && d.Computed == nil {
+			text = d.Default
+		} else if !ok {
+			var err error
+			if text, err = p.declared.Default(p.scope(s), d); err != nil {
+				return fmt.Errorf("%s, line %d: default of %s: %w", p.masterPath(), s.Line, d.Name, err)
 			}
 		}
+		wanted[d.Name] = text
 	}
+	return nil
 }

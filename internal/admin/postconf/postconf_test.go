@@ -263,7 +263,8 @@ func TestJSON(t *testing.T) {
 func TestEffective(t *testing.T) {
 	dir, run := setup(t)
 	tests := []struct{ args, want string }{
-		{"-PP pickup", "pickup/unix/config_directory = " + dir + "\npickup/unix/mydestination = x, $my_list\npickup/unix/myhostname = a.example\n"},
+		{"-PP pickup/unix/config_directory pickup/unix/mydestination pickup/unix/nosuch", "pickup/unix/config_directory = " + dir + "\npickup/unix/mydestination = x, $my_list\n"},
+		{"-PP -o mynetworks=192.0.2.1 pickup/unix/mynetworks pickup/unix/soft_bounce", "pickup/unix/mynetworks = 192.0.2.1\npickup/unix/soft_bounce = no\n"},
 		{"-PP pickup/unix/myorigin", "pickup/unix/myorigin = $myhostname\n"},
 		{"-PPx pickup/unix/myorigin", "pickup/unix/myorigin = a.example\n"},
 		{"-PP submission/inet/syslog_name", "submission/inet/syslog_name = postfix/$service_name\n"},
@@ -273,5 +274,18 @@ func TestEffective(t *testing.T) {
 		if status, out, errs := run(strings.Fields(tt.args)...); status != 0 || out != tt.want {
 			t.Errorf("postconf %s: status %d, got\n%s\nwant\n%s\n%s", tt.args, status, out, tt.want, errs)
 		}
+	}
+	if status, _, errs := run("-e", "-P", "submission/inet/mydestination="); status != 0 {
+		t.Fatal(errs)
+	}
+	// An empty value in master.cf hides that of main.cf.
+	if _, out, _ := run("-PP", "submission/inet/mydestination"); out != "submission/inet/mydestination =\n" {
+		t.Errorf("got %s", out)
+	}
+	// Without names all that the program reads is there.
+	_, out, _ := run("-PP", "pickup")
+	_, defaults, _ := run("-d")
+	if n := strings.Count(out, "\n"); n < 80 || n > strings.Count(defaults, "\n") {
+		t.Errorf("%d parameters", n)
 	}
 }
