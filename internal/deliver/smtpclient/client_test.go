@@ -2,9 +2,11 @@ package smtpclient
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 
+	"postern/internal/base/sys/systest"
 	"postern/internal/ipc/delivery"
 	"postern/internal/protocol/dns/dnstest"
 )
@@ -280,15 +282,14 @@ func TestDialogues(t *testing.T) {
 
 // TestPlaces walks over exchangers that fail in different ways.
 func TestPlaces(t *testing.T) {
-	down := serve(t)
-	down.l.Close()
+	down := strconv.Itoa(systest.RefusedPort(t))
 	busy := serve(t, "S: 421 4.3.2 busy\nC: QUIT")
 	good := serve(t, hello+"C: *\nC: *\nC: DATA\nS: 250 2.1.0 Ok\nS: 250 2.1.5 Ok\nS: 354 go\nD:\nC: QUIT\nS: 250 2.0.0 Ok")
 	c, in := start(t, SMTP, "")
 	req := in.Message(t, "a@a.example", message1, "b@b.example")
-	req.Nexthop = fmt.Sprintf("[127.0.0.1]:%s, [127.0.0.1]:%s [127.0.0.1]:%s", down.port, busy.port, good.port)
+	req.Nexthop = fmt.Sprintf("[127.0.0.1]:%s, [127.0.0.1]:%s [127.0.0.1]:%s", down, busy.port, good.port)
 	reply := c.kit.Do(t.Context(), req, c.Deliver)
-	wantLines(t, lines(in, req, down.port, busy.port, good.port),
+	wantLines(t, lines(in, req, down, busy.port, good.port),
 		"connect to 127.0.0.1[127.0.0.1]:PORT1: Connection refused",
 		"ID: host 127.0.0.1[127.0.0.1] refused to talk to me: 421 4.3.2 busy",
 		"ID: to=<b@b.example>, relay=127.0.0.1[127.0.0.1]:PORT3, delay=N, dsn=2.0.0, status=sent (250 2.0.0 Ok)")
@@ -299,8 +300,7 @@ func TestPlaces(t *testing.T) {
 
 // TestNoPlace has the texts of destinations that cannot be found or reached.
 func TestNoPlace(t *testing.T) {
-	down := serve(t)
-	down.l.Close()
+	down := strconv.Itoa(systest.RefusedPort(t))
 	ns := dnstest.Start(t, `
 null.example.   MX 0 .
 self.example.   MX 10 self.example.
@@ -318,10 +318,10 @@ host.example.   A 127.0.0.1
 		want            []string
 		hop             string
 	}{
-		{"[127.0.0.1]:" + down.port, "", []string{
+		{"[127.0.0.1]:" + down, "", []string{
 			"connect to 127.0.0.1[127.0.0.1]:PORT1: Connection refused",
 			"dsn=4.4.1, status=deferred (connect to 127.0.0.1[127.0.0.1]:PORT1: Connection refused)"}, "4.4.1"},
-		{"host.example:" + down.port, "", []string{
+		{"host.example:" + down, "", []string{
 			"connect to host.example[127.0.0.1]:PORT1: Connection refused",
 			"dsn=4.4.1, status=deferred (connect to host.example[127.0.0.1]:PORT1: Connection refused)"}, "4.4.1"},
 		{"nothing.example", "", []string{"dsn=5.4.4, status=bounced (" + nf + "nothing.example type=A: Host not found)"}, ""},
@@ -354,7 +354,7 @@ host.example.   A 127.0.0.1
 			reply := c.kit.Do(t.Context(), req, c.Deliver)
 			last := len(tt.want) - 1
 			tt.want[last] = "ID: to=<b@b.example>, relay=none, delay=N, " + tt.want[last]
-			wantLines(t, lines(in, req, down.port), tt.want...)
+			wantLines(t, lines(in, req, down), tt.want...)
 			if string(reply.Hop.Status) != tt.hop {
 				t.Errorf("next hop's status: got %q, want %q", reply.Hop.Status, tt.hop)
 			}

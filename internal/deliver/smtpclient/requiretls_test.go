@@ -4,10 +4,12 @@ import (
 	"crypto/tls"
 	"net"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"postern/internal/base/sys/systest"
 	"postern/internal/ipc/delivery"
 )
 
@@ -129,8 +131,7 @@ func TestRequireTLSPlaces(t *testing.T) {
 // TestRequireTLSLater defers when the place that may do is down and the other one
 // does not do.
 func TestRequireTLSLater(t *testing.T) {
-	down := serve(t)
-	down.l.Close()
+	down := strconv.Itoa(systest.RefusedPort(t))
 	plain := serve(t, offers()+"C: QUIT")
 	for _, last := range []struct{ level, host, want string }{
 		{"may", plain.port, "dsn=4.7.30, status=deferred (REQUIRETLS Failure: the sender requires TLS, but TLS was not offered"},
@@ -138,7 +139,7 @@ func TestRequireTLSLater(t *testing.T) {
 	} {
 		c, in := start(t, SMTP, "smtp_tls_security_level = "+last.level+"\nsmtp_requiretls_policy = opportunistic+starttls\nsmtp_fallback_relay = [127.0.0.1]:"+last.host)
 		req := in.Message(t, "a@a.example", message1, "b@b.example")
-		req.Nexthop, req.SendOpts = "[127.0.0.1]:"+down.port, delivery.SendRequireTLS
+		req.Nexthop, req.SendOpts = "[127.0.0.1]:"+down, delivery.SendRequireTLS
 		c.kit.Do(t.Context(), req, c.Deliver)
 		got := lines(in, req)
 		if got := got[len(got)-1]; !strings.Contains(got, last.want) {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern/internal/base/maillog"
+	"postern/internal/base/sys/systest"
 	"postern/internal/protocol/milter/miltertest"
 )
 
@@ -174,12 +175,7 @@ func TestAnswers(t *testing.T) {
 // A milter that does not answer costs its default action after the time limit,
 // and so does one that is not there.
 func TestDefaultAction(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nobody := l.Addr().(*net.TCPAddr).Port
-	l.Close()
+	nobody := systest.RefusedPort(t)
 	for _, tt := range []struct{ action, down, hangs string }{
 		{"accept", "continue", "continue"},
 		{"reject", "connect: 550 5.5.0 Service unavailable", "mail: 550 5.5.0 Service unavailable"},
