@@ -52,6 +52,8 @@ var (
 		{regexp.MustCompile(`(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) [A-Z][a-z]{2} [ \d]\d \d\d:\d\d:\d\d(?: \d{4})?`), "CTIME"},
 		// tls= is new in 3.11; what it says of REQUIRETLS is kept.
 		{regexp.MustCompile(`delay=[\d.]+, delays=[\d./]+(?:, tls=[-:!?a-z]+)?(/!?requiretls[:?a-z]*)?`), "delay=D, delays=D/D/D/D$1"},
+		// New in 3.11, too: who was refused.
+		{regexp.MustCompile(`(?m)(: (?:reject|reject_warning|hold|discard|filter|redirect|bcc|info|warn|hangup): .* proto=E?SMTP(?: helo=<[^>]*>)?)(?: sasl_\w+=\S+)+`), "$1"},
 		{regexp.MustCompile(`\b\d{14}\.(QID\d+)@`), "TIME.$1@"},
 		{regexp.MustCompile(`(QID\d+)\.\d{9,11}/`), "$1.TIME/"},
 		{regexp.MustCompile(`(?m)^SBIN/(post\w+): `), "$1: "},

@@ -57,6 +57,7 @@ type player struct {
 //	asked NAME           what the policy server was asked goes to "want", without what differs in each run
 //	queue NAME           the number of messages in a queue goes to "want"
 //	log [PROGRAM…]       the log, or that of some programs, goes to "want"
+//	decisions            the log of smtpd goes to "want", with all queue ids alike
 //	primary              commands see the configuration of the instance as the default one, without MAIL_CONFIG
 //	write PATH SECTION MODE OWNER    write a file below the root before or after the start
 var commands = map[string]func(p *player, args []string){
@@ -81,7 +82,11 @@ var commands = map[string]func(p *player, args []string){
 	"queue":    (*player).queue,
 	"log":      (*player).log,
 	"write":    (*player).write,
-	"primary":  func(p *player, _ []string) { p.primary = true },
+	"decisions": func(p *player, _ []string) {
+		text := p.logOf([]string{"smtpd"})
+		p.show("decisions", numberedID.ReplaceAllString(text, "QID"))
+	},
+	"primary": func(p *player, _ []string) { p.primary = true },
 }
 
 var users = map[string]uint32{"root": 0, "alice": 2301, "bob": 2302, "carol": 2303, "vmail": 2200}
@@ -345,7 +350,15 @@ func (p *player) queue(args []string) {
 	p.show("queue "+args[0], fmt.Sprintf("%d\n", p.i.Count(args[0])))
 }
 
+// numberedID is a masked queue id. Its number says when it was first seen in the
+// log, which hangs on the pace of the programs.
+var numberedID = regexp.MustCompile(`\bQID\d+`)
+
 func (p *player) log(args []string) {
+	p.show(strings.TrimSpace("log "+strings.Join(args, " ")), p.logOf(args))
+}
+
+func (p *player) logOf(args []string) string {
 	p.i.SyncLog()
 	m := p.i.NewMasker(p.ports)
 	var lines []string
@@ -355,7 +368,7 @@ func (p *player) log(args []string) {
 			lines = append(lines, line)
 		}
 	}
-	p.show(strings.TrimSpace("log "+strings.Join(args, " ")), strings.Join(lines, "\n"))
+	return strings.Join(lines, "\n")
 }
 
 func contains(list []string, s string) bool {

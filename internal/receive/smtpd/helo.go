@@ -44,7 +44,7 @@ func (s *session) greet(verb, arg, protocol string) outcome {
 		return say(ok(501, "", "Syntax: "+verb+" hostname"))
 	}
 	name := heloName(arg)
-	again := s.subject.HasHelo
+	again, previous := s.subject.HasHelo, s.subject.Helo
 	s.reset()
 	before := s.subject.Protocol
 	if before == "ESMTP" {
@@ -56,7 +56,7 @@ func (s *session) greet(verb, arg, protocol string) outcome {
 	s.subject.PipeliningOK = false
 	if !s.conf.Restrict.DelayReject && !s.standAlone {
 		if r := s.rules.Hello(s.ctx, &s.subject); !r.IsZero() {
-			s.subject.Helo, s.subject.HasHelo = "", false
+			s.subject.Helo, s.subject.HasHelo = previous, again
 			return say(r)
 		}
 	}

@@ -75,10 +75,6 @@ func (s *session) checkRecipient(addr string) outcome {
 	if s.subject.HasRecipient {
 		s.subject.Recipient = s.tx.recipients[0]
 	}
-	if s.subject.Effects.Hangup {
-		s.end = true
-		return outcome{silent: true, failed: true}
-	}
 	return say(r)
 }
 

@@ -145,7 +145,7 @@ func (s *session) converse() {
 
 // greeting is the first reply: the banner, unless the client is refused here.
 func (s *session) greeting() smtp.Reply {
-	s.where, s.subject.Stage = "CONNECT", "CONNECT"
+	s.subject.Stage = s.where // CONNECT or XCLIENT
 	s.denied = smtp.Reply{}
 	if r := s.tooManyConnections(); !r.IsZero() {
 		s.end = true
@@ -452,7 +452,7 @@ func readable(c net.Conn) bool {
 // put adds a reply to what is sent at the next chance. A client with many
 // errors waits for each.
 func (s *session) put(r smtp.Reply) {
-	if s.subject.Effects.Hangup { // access(5): nothing is said any more
+	if s.subject.Hangup { // access(5): nothing is said any more
 		s.end = true
 		return
 	}

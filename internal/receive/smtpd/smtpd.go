@@ -277,8 +277,8 @@ func (s *Server) openPolicy(e *service.Env) error {
 	}
 	verifier := e.Endpoint("private", s.common.VerifyServiceName, verify.Protocol)
 	env := restrict.Env{
-		Log: s.log, Tables: e.Tables, Common: s.common, DNS: filtered, Resolver: s.resolver,
-		Param: s.param, Stress: s.stress, BeforeQueue: s.filter != nil,
+		Log: s.log, Tables: e.Tables, Common: s.common, DNS: filtered, Hosts: s.names.Hosts, Resolver: s.resolver,
+		Param: s.param, Stress: s.stress, BeforeQueue: s.filter != nil, AskCcert: s.normal.TLS.AskCcert,
 		Own:   func(a netip.Addr) bool { return s.own[a] },
 		Proxy: func(a netip.Addr) bool { return slices.Contains(proxies, a) },
 		Verify: func(ctx context.Context, addr string) (verify.Answer, error) {

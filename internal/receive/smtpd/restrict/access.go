@@ -49,6 +49,9 @@ const (
 func checkCcertAccess(v *eval, it *item) Verdict {
 	v.askedCert(it)
 	if v.s.TLS == nil || v.s.TLS.Peer == nil {
+		if !v.env.AskCcert {
+			v.env.Log.Warningf("check_ccert_access is requested, but \"smtpd_tls_ask_ccert = no\"")
+		}
 		return Verdict{}
 	}
 	prints := map[string]string{certKey: v.s.TLS.CertFingerprint, pubkeyKey: v.s.TLS.KeyFingerprint}
@@ -87,9 +90,7 @@ func (v *eval) try(it *item, key string, full bool, what, about string) (w Verdi
 	value, ok, err := it.tab.Lookup(v.ctx, key)
 	if err != nil {
 		v.env.Log.Warningf("%s lookup error for %q", it.arg, key)
-		w := reject(451, "4.3.5", rejected(what, about, "Server configuration error"))
-		w.fault = true
-		return w, true
+		return reject(451, "4.3.5", rejected(what, about, "Server configuration error")), true
 	}
 	if !ok {
 		return Verdict{}, false
@@ -246,7 +247,7 @@ func (v *eval) result(it *item, value, key, what, about string) Verdict {
 		return Verdict{}
 	case "HANGUP":
 		v.env.Log.Event(v.s.Action("hangup", text))
-		v.s.Effects.Hangup = true
+		v.s.Hangup = true
 		w := reject(521, "5.7.1", "")
 		w.settled = true
 		return w

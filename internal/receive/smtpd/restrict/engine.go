@@ -36,10 +36,13 @@ type Resolver interface {
 
 // An Env is what the restrictions ask others.
 type Env struct {
-	Log      *maillog.Logger
-	Tables   *table.Opener
-	Common   *param.Common
-	DNS      dns.Resolver
+	Log    *maillog.Logger
+	Tables *table.Opener
+	Common *param.Common
+	DNS    dns.Resolver
+	// Hosts is the path of the hosts file, where names of mail exchangers and
+	// name servers are looked for first; "" for none.
+	Hosts    string
 	Resolver Resolver
 	// Param returns the expanded value of a main.cf parameter: the list of a
 	// restriction class, the limits of a policy service.
@@ -58,6 +61,8 @@ type Env struct {
 	// BeforeQueue says that mail goes to a filter and not into the queue, so
 	// that there is nothing to hold, filter or redirect.
 	BeforeQueue bool
+	// AskCcert says that clients are asked for certificates.
+	AskCcert bool
 	// Stress says whether the server is in the stress state.
 	Stress func() bool
 	// Sleep waits (the restriction sleep); nil for the real clock.
@@ -72,6 +77,7 @@ type Engine struct {
 
 	client, helo, sender, relay, recipient, data, endOfData, etrn list
 	classes                                                       map[string]*list
+	host                                                          dns.Native // names of hosts, as the system knows them
 	defs                                                          map[string]*definition
 	names                                                         map[string]bool // of the classes
 
@@ -97,6 +103,7 @@ type Engine struct {
 // New parses the lists and opens the tables that they name.
 func New(c Config, env Env) (*Engine, error) {
 	e := &Engine{Config: c, env: env, defs: index(), classes: map[string]*list{}, names: map[string]bool{}, policies: map[string]*policy.Client{}}
+	e.host = dns.Native{Hosts: env.Hosts, DNS: env.DNS}
 	if e.env.Sleep == nil {
 		e.env.Sleep = sleep
 	}

@@ -116,10 +116,7 @@ func (v *eval) settle(w Verdict, name, arg string) Verdict {
 			r := w.Reply
 			v.s.deferIfPermit = &r
 		}
-	case DeferIfReject:
-		if v.warn > 0 {
-			return v.warning(w)
-		}
+	case DeferIfReject: // Postfix: also where it should only warn
 		if v.s.deferIfReject == nil {
 			r := w.Reply
 			v.s.deferIfReject = &r

@@ -48,7 +48,11 @@ func checkSleep(v *eval, it *item) Verdict {
 // rejectMultiRecipientBounce refuses a null sender with several recipients: no
 // notification has more than one. It knows only at DATA.
 func rejectMultiRecipientBounce(v *eval, _ *item) Verdict {
-	if !v.s.HasSender || v.s.Sender != "" || v.s.Recipients < 2 {
+	most := 1 // Postfix: at RCPT there are those before, and this one
+	if v.s.Stage == "RCPT" {
+		most = 0
+	}
+	if !v.s.HasSender || v.s.Sender != "" || v.s.Recipients <= most {
 		return Verdict{}
 	}
 	return v.refuse(v.MultiRecipientBounce, "5.5.3", "Multi-recipient bounce")

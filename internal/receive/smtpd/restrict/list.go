@@ -2,6 +2,7 @@ package restrict
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"postern/internal/config/param"
@@ -227,25 +228,29 @@ var guards = [...]string{"reject_unauth_destination", "defer_unauth_destination"
 // guarded says whether one of the guards is there (Postfix: smtpd refuses to run
 // without).
 func (e *Engine) guarded() error {
-	if hasGuard(e.relay.items) || hasGuard(e.recipient.items) {
+	if e.hasGuard(e.relay.items) || e.hasGuard(e.recipient.items) {
 		return nil
 	}
 	return fmt.Errorf("in parameter smtpd_relay_restrictions or smtpd_recipient_restrictions, specify at least one working instance of: %s or %s",
 		strings.Join(guards[:len(guards)-1], ", "), guards[len(guards)-1])
 }
 
-func hasGuard(items []item) bool {
+// hasGuard looks as far as a permit: what follows never decides.
+func (e *Engine) hasGuard(items []item) bool {
 	for i := range items {
-		if items[i].class != nil {
-			if hasGuard(items[i].class.items) {
+		switch it := &items[i]; {
+		case i > 0 && items[i-1].isWarn():
+		case it.name == "permit":
+			if i+1 < len(items) {
+				e.env.Log.Warningf("restriction `%s' after `%s' is ignored", items[i+1].name, it.name)
+			}
+			return false
+		case it.class != nil:
+			if e.hasGuard(it.class.items) {
 				return true
 			}
-			continue
-		}
-		for _, g := range guards {
-			if items[i].name == g && items[i].bad == "" && (i == 0 || !items[i-1].isWarn()) {
-				return true
-			}
+		case it.bad == "" && slices.Contains(guards[:], it.name):
+			return true
 		}
 	}
 	return false

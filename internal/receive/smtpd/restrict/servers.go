@@ -53,8 +53,7 @@ func checkSenderServer(k hostKind) checkFunc {
 		if !v.s.HasSender || v.s.Sender == "" {
 			return Verdict{}
 		}
-		_, domain := address.Split(v.s.Sender)
-		return v.serverAccess(it, k, domain, v.s.Sender, aboutSender)
+		return v.serverAccess(it, k, domainOf(v.s.Sender), v.s.Sender, aboutSender)
 	}
 }
 
@@ -63,9 +62,16 @@ func checkRecipientServer(k hostKind) checkFunc {
 		if !v.s.HasRecipient || v.s.Recipient == "" {
 			return Verdict{}
 		}
-		_, domain := address.Split(v.s.Recipient)
-		return v.serverAccess(it, k, domain, v.s.Recipient, aboutRecipient)
+		return v.serverAccess(it, k, domainOf(v.s.Recipient), v.s.Recipient, aboutRecipient)
 	}
+}
+
+// domainOf is the domain of an address. Postfix: one without is a domain itself.
+func domainOf(addr string) string {
+	if _, domain := address.Split(addr); domain != "" {
+		return domain
+	}
+	return addr
 }
 
 // Bounds of what one check looks up.
@@ -91,13 +97,13 @@ func (v *eval) serverAccess(it *item, k hostKind, domain, what, about string) Ve
 		return Verdict{}
 	}
 	addrs := 0
-	for _, host := range v.hosts(k, domain, it) {
+	for _, host := range v.hosts(k, domain, what) {
 		if k != hostA {
 			if w, found := v.nameAccess(it, host, what, about); found {
 				return w
 			}
 		}
-		a := dns.Addresses(v.ctx, v.env.DNS, host, dns.A, dns.AAAA)
+		a := v.host.Host(v.ctx, host, dns.A, dns.AAAA)
 		if a.Class != dns.OK {
 			if k != hostA { // Postfix: the same
 				v.env.Log.Warningf("Unable to look up %s host %s for %s %s: %s", k, host, about, what, dns.LookupText(&a))
@@ -117,7 +123,7 @@ func (v *eval) serverAccess(it *item, k hostKind, domain, what, about string) Ve
 }
 
 // hosts lists the hosts of a domain.
-func (v *eval) hosts(k hostKind, domain string, it *item) []string {
+func (v *eval) hosts(k hostKind, domain, what string) []string {
 	if k == hostA {
 		return []string{domain}
 	}
@@ -126,10 +132,11 @@ func (v *eval) hosts(k hostKind, domain string, it *item) []string {
 		t = dns.NS
 	}
 	a := v.env.DNS.Lookup(v.ctx, domain, t)
+	walked := false
 	// The name servers of a name are those of the zone that it is in.
 	for k == hostNS && a.Class == dns.NotFound {
 		_, parent, ok := strings.Cut(domain, ".")
-		if !ok {
+		if walked = walked || ok; !ok || parent == "" {
 			break
 		}
 		domain = parent
@@ -141,6 +148,10 @@ func (v *eval) hosts(k hostKind, domain string, it *item) []string {
 		if k == hostMX {
 			return []string{domain}
 		}
+		if walked {
+			domain = what // Postfix: what is shown then
+		}
+		v.env.Log.Warningf("Unable to look up %s host for %s: %s", k, domain, lastPart(a.Reason))
 		return nil
 	case dns.NullMX:
 		return nil

@@ -26,35 +26,37 @@ type Subject struct {
 	ServerAddr, ServerPort             string
 	LogClient                          event.Client
 
-	Protocol         string // SMTP, ESMTP
-	Helo             string
-	HasHelo          bool
-	Sender           string // internal form
-	HasSender        bool
-	Recipient        string // internal form: of this command, or the only one of the message
-	HasRecipient     bool
-	Recipients       int // accepted so far
-	QueueID          string
-	Instance         string
-	Size             int64
-	ETRNDomain       string
-	SMTPUTF8         bool
-	SASLMethod       string
-	SASLUsername     string
-	SASLSender       string
-	SASLEnabled      bool
-	TLS              *starttls.Session
-	InputWaiting     func() bool // the client talks before its turn; may be nil
-	PipeliningOK     bool        // EHLO was answered with PIPELINING
-	Effects          Effects     // what access tables asked for in this transaction
-	Trail            []event.Step
-	Observe          func(event.Step) // told each step as well; may be nil
-	PolicyUnasked    bool             // policy servers are passed over
-	deferIfPermit    *smtp.Reply      // Postfix: sticky from list to list
-	deferIfReject    *smtp.Reply      // for one list
-	afterClient      *smtp.Reply      // deferIfPermit as the client restrictions left it
-	afterHelo        *smtp.Reply
-	afterSender      *smtp.Reply
+	Protocol      string // SMTP, ESMTP
+	Helo          string
+	HasHelo       bool
+	Sender        string // internal form
+	HasSender     bool
+	Recipient     string // internal form: of this command, or the only one of the message
+	HasRecipient  bool
+	Recipients    int // accepted so far
+	QueueID       string
+	Instance      string
+	Size          int64
+	ETRNDomain    string
+	SMTPUTF8      bool
+	SASLMethod    string
+	SASLUsername  string
+	SASLSender    string
+	SASLEnabled   bool
+	TLS           *starttls.Session
+	InputWaiting  func() bool // the client talks before its turn; may be nil
+	PipeliningOK  bool        // EHLO was answered with PIPELINING
+	Effects       Effects     // what access tables asked for in this transaction
+	Trail         []event.Step
+	Observe       func(event.Step) // told each step as well; may be nil
+	PolicyUnasked bool             // policy servers are passed over
+	deferIfPermit *smtp.Reply      // Postfix: sticky from list to list
+	deferIfReject *smtp.Reply      // for one list
+	afterClient   *smtp.Reply      // deferIfPermit as the client restrictions left it
+	afterHelo     *smtp.Reply
+	afterSender   *smtp.Reply
+	Hangup        bool // the action HANGUP: the session ends without a reply
+
 	recipientChecked bool // against the tables of its address class
 	senderChecked    bool
 	lists            map[string]listAnswer // of DNS lists, by query name
@@ -63,7 +65,6 @@ type Subject struct {
 // Effects are what access(5) results ask for besides a reply.
 type Effects struct {
 	Hold, Discard bool
-	Hangup        bool
 	Filter        string   // transport:destination
 	Redirect      string   // address
 	Bcc           []string // addresses

@@ -31,7 +31,7 @@ func (v *eval) unlistedRecipient() Verdict {
 	if v.s.recipientChecked {
 		return Verdict{}
 	}
-	v.s.recipientChecked = true
+	v.s.recipientChecked = v.warn == 0
 	return v.unlisted(v.s.Recipient, aboutRecipient, v.rcptCanon)
 }
 
@@ -39,7 +39,7 @@ func (v *eval) unlistedSender() Verdict {
 	if v.s.senderChecked {
 		return Verdict{}
 	}
-	v.s.senderChecked = true
+	v.s.senderChecked = v.warn == 0
 	return v.unlisted(v.s.Sender, aboutSender, v.senderCanon)
 }
 
