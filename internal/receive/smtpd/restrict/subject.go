@@ -80,7 +80,7 @@ func (s *Subject) NewTransaction() {
 	s.Size = 0
 	s.SMTPUTF8 = false
 	s.SASLSender = ""
-	s.Effects = Effects{Hangup: s.Effects.Hangup}
+	s.Effects = Effects{}
 	s.afterSender = s.afterHelo
 	s.Trail = s.Trail[:0]
 }
