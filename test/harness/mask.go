@@ -57,6 +57,7 @@ var (
 		{regexp.MustCompile(`\b\d{14}\.(QID\d+)@`), "TIME.$1@"},
 		{regexp.MustCompile(`(QID\d+)\.\d{9,11}/`), "$1.TIME/"},
 		{regexp.MustCompile(`(?m)^SBIN/(post\w+): `), "$1: "},
+		{regexp.MustCompile(`(statistics: .*) at [A-Z][a-z]{2} [ \d]\d [\d:]{8}`), "$1 at TIME"},
 		{regexp.MustCompile(`size=\d+`), "size=SIZE"},
 		{regexp.MustCompile(`(named_attribute: \w*_port)=\d+`), "$1=PORT"},
 		{regexp.MustCompile(`"arrival_time": \d+, "message_size": \d+`), `"arrival_time": TIME, "message_size": SIZE`},

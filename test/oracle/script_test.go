@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"sort"
 	"strings"
 	"syscall"
@@ -362,7 +363,8 @@ func (p *player) logOf(args []string) string {
 	p.i.SyncLog()
 	m := p.i.NewMasker(p.ports)
 	var lines []string
-	for _, line := range m.LogLines(p.i.Log(), "master", "postlogd", "anvil", "scache", "postfix-script") {
+	quiet := slices.DeleteFunc([]string{"master", "postlogd", "anvil", "scache", "postfix-script"}, func(name string) bool { return contains(args, name) })
+	for _, line := range m.LogLines(p.i.Log(), quiet...) {
 		program, _, _ := strings.Cut(line, ":")
 		if len(args) == 0 || contains(args, program[strings.LastIndexByte(program, '/')+1:]) {
 			lines = append(lines, line)
