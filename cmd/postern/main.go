@@ -11,10 +11,12 @@ import (
 	"sync"
 
 	"postern/internal/config/maincf"
+	"postern/internal/config/mastercf"
 	"postern/internal/config/param"
 	"postern/internal/config/pending"
 	"postern/internal/master"
 	"postern/internal/service"
+	"postern/internal/table/migration"
 )
 
 func main() { os.Exit(run(os.Args, os.Stdin, os.Stdout, os.Stderr)) }
@@ -99,6 +101,28 @@ func help(w io.Writer) {
 		fmt.Fprintf(w, " %s", p.Name)
 	}
 	fmt.Fprintln(w)
+}
+
+// problems returns what is wrong with the parameters of a service's program.
+func problems(c *maincf.Config, s *mastercf.Service) []error {
+	p, ok := daemon(s.Command)
+	if !ok {
+		return nil
+	}
+	set := param.NewSet()
+	var common param.Common
+	common.Params(set)
+	p.New().Params(set)
+	if list := set.Problems(c); len(list) > 0 {
+		return list
+	}
+	if err := set.Load(c); err != nil {
+		return []error{err}
+	}
+	if err := migration.Check(&common); err != nil {
+		return []error{err}
+	}
+	return nil
 }
 
 // warnings returns what is to be told about settings that no program reads, and

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"postern/internal/config/maincf"
+	"postern/internal/config/mastercf"
 	"postern/internal/config/param"
 )
 
@@ -238,4 +240,34 @@ func (s *staleTable) awaitRebuilt(t *testing.T) {
 		}
 	}
 	t.Error("the table was not built anew")
+}
+
+// A reload is refused for what would end a service's program at its start.
+func TestProblems(t *testing.T) {
+	smtpd, unknown := &mastercf.Service{Command: "smtpd"}, &mastercf.Service{Command: "frob"}
+	for _, tt := range []struct {
+		text    string
+		service *mastercf.Service
+		want    string
+	}{
+		{"smtpd_timeout = 10m\n", smtpd, ""},
+		{"smtpd_timeout = banana\n", smtpd, "main.cf, line 3: parameter smtpd_timeout: bad time value or unit: banana"},
+		{"smtpd_timeout = banana\n", unknown, ""},
+		{"smtp_helo_timeout = banana\n", smtpd, ""},
+		{"smtpd_hard_error_limit = 0\n", smtpd, "main.cf, line 3: invalid smtpd_hard_error_limit parameter value 0 < 1"},
+		{"smtpd_client_restrictions = ${x\n", smtpd, "main.cf, line 3: parameter smtpd_client_restrictions: truncated macro reference"},
+		{"non_bdb_migration_level = frob\n", smtpd, `parameter non_bdb_migration_level: invalid value "frob"`},
+	} {
+		c, err := maincf.Read(strings.NewReader("compatibility_level = 3.11\nmyhostname = a.example\n"+tt.text), "main.cf")
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if err := errors.Join(problems(c, tt.service)...); err != nil {
+			got = err.Error()
+		}
+		if !strings.HasPrefix(got, tt.want) || tt.want == "" && got != "" {
+			t.Errorf("%s: got %q, want %q", tt.text, got, tt.want)
+		}
+	}
 }

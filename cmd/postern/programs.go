@@ -82,7 +82,7 @@ type command struct {
 func commands() []command {
 	return []command{
 		{"mailq", "list the mail queue", sendmail.Main},
-		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings()) }},
+		{"master", "the supervisor of all daemons", func(args []string, _ io.Reader, _, _ io.Writer) int { return master.Main(args, warnings(), problems) }},
 		{"newaliases", "build the alias database", sendmail.Main},
 		{"postalias", "build, look up and change an alias database", withTables(postalias.Main)},
 		{"postcat", "show a queue file", postcat.Main},

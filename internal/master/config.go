@@ -2,6 +2,7 @@ package master
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -111,17 +112,36 @@ func (c *configuration) warnings(more Warnings) []string {
 	}
 	add(c.main)
 	for i := range c.services {
-		s := &c.services[i]
-		if len(s.Overrides) == 0 {
-			continue
+		if s := &c.services[i]; len(s.Overrides) > 0 {
+			add(c.seenBy(s))
 		}
-		conf := c.main
-		for _, o := range s.Overrides {
-			conf = conf.Override(o.Name, o.Value, fmt.Sprintf("%s, line %d", filepath.Join(c.dir, "master.cf"), s.Line))
-		}
-		add(conf)
 	}
 	return list
+}
+
+// seenBy is main.cf with what master.cf says for a service.
+func (c *configuration) seenBy(s *mastercf.Service) *maincf.Config {
+	conf := c.main
+	for _, o := range s.Overrides {
+		conf = conf.Override(o.Name, o.Value, fmt.Sprintf("%s, line %d", filepath.Join(c.dir, "master.cf"), s.Line))
+	}
+	return conf
+}
+
+// usable says whether the services can work with their settings: else their
+// processes would end at once, and mail would stop.
+func (c *configuration) usable(problems Problems) error {
+	if problems == nil {
+		return nil
+	}
+	for i := range c.services {
+		s := &c.services[i]
+		conf := c.seenBy(s).Override("process_name", s.Command, "the program").Override("service_name", s.Name, "the program")
+		if list := problems(conf, s); len(list) > 0 {
+			return fmt.Errorf("service %s, %s, line %d: %w", s.Key(), filepath.Join(c.dir, "master.cf"), s.Line, errors.Join(list...))
+		}
+	}
+	return nil
 }
 
 // keep leaves in effect what needs a new master.

@@ -22,6 +22,7 @@ import (
 	"postern/internal/base/maillog"
 	"postern/internal/base/sys"
 	"postern/internal/config/maincf"
+	"postern/internal/config/mastercf"
 	"postern/internal/service"
 )
 
@@ -30,10 +31,15 @@ import (
 // parameters.
 type Warnings func(c *maincf.Config, texts []string) []string
 
+// Problems returns what would keep a service from starting with the settings in
+// c, those of master.cf laid over main.cf.
+type Problems func(c *maincf.Config, s *mastercf.Service) []error
+
 // A master is one run of Main.
 type master struct {
 	opt      *options
 	warnings Warnings
+	problems Problems
 	log      *maillog.Logger
 	conf     *configuration
 	lock     *os.File // pid/master.pid
@@ -43,9 +49,10 @@ type master struct {
 
 // Main runs master with the command line args, the program's name first, and
 // returns the exit status.
-func Main(args []string, warnings Warnings) int {
+func Main(args []string, warnings Warnings, problems Problems) int {
 	m := &master{
 		warnings: warnings,
+		problems: problems,
 		log:      maillog.New(maillog.NewStream(os.Stderr, maillog.Command, maillog.Text, ""), "master"),
 	}
 	status, err := m.run(args)

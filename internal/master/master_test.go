@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/config/maincf"
+	"postern/internal/config/mastercf"
 	"postern/internal/config/param"
 	"postern/internal/service"
 )
@@ -25,7 +27,11 @@ import (
 func TestMain(m *testing.M) {
 	switch filepath.Base(os.Args[0]) {
 	case "master":
-		os.Exit(Main(os.Args, nil))
+		os.Exit(Main(os.Args, nil, func(c *maincf.Config, s *mastercf.Service) []error {
+			set := param.NewSet()
+			new(toy).Params(set)
+			return set.Problems(c)
+		}))
 	case "toy":
 		os.Exit(service.Main(service.Program{Name: "toy", New: func() service.Service { return &toy{} }}, nil, os.Args))
 	case "broken":
@@ -42,7 +48,7 @@ type toy struct {
 	env      *service.Env
 }
 
-func (t *toy) Params(s *param.Set)       { s.Str(&t.greeting, "toy_greeting", "hello") }
+func (t *toy) Params(s *param.Set)       { s.Str(&t.greeting, "toy_greeting", "hello", param.MinLen(1)) }
 func (t *toy) Open(e *service.Env) error { t.env = e; e.Log.Infof("toy opens"); return nil }
 
 func (t *toy) Serve(ctx context.Context, c net.Conn) error {
@@ -447,6 +453,8 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 		{"", fresh + "bad unix - - n - - toy {a b\n", "master.cf: line 2: missing '}'"},
 		{"", fresh + "127.0.0.1:nosuchport inet n - n - - toy\n", "master.cf: line 2: unknown service: nosuchport/tcp"},
 		{"", fresh + "203.0.113.77:0 inet n - n - - toy\n", "203.0.113.77"},
+		{"toy_greeting =\n", fresh, "service new/unix, DIR/etc/master.cf, line 1: "},
+		{"", fresh + "other unix - - n - - toy -o toy_greeting=\n", "service other/unix, DIR/etc/master.cf, line 2: DIR/etc/master.cf, line 2: "},
 		{"", fresh + "\x00\x01\n", "master.cf: line 2: line contains a NUL octet"},
 	}
 	for i, k := range kinds {
@@ -454,7 +462,7 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 		r.write("etc/master.cf", k.master)
 		r.cmd.Process.Signal(syscall.SIGHUP)
 		r.waitLog("reload refused", i+1)
-		if r.count(k.want) == 0 {
+		if r.count(strings.ReplaceAll(k.want, "DIR", r.dir)) == 0 {
 			t.Errorf("%q, %q: no %q in the log", k.main, k.master, k.want)
 		}
 		if two := r.mustAsk("private/toy", "x"); one != two {

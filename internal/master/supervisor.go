@@ -185,6 +185,9 @@ func (s *supervisor) replaceServices() {
 func (s *supervisor) reload() {
 	conf, err := load(s.conf.dir, s.conf)
 	if err == nil {
+		err = conf.usable(s.m.problems)
+	}
+	if err == nil {
 		err = s.configure(conf)
 	}
 	if err != nil {

@@ -100,17 +100,23 @@ func Suffix(typ string) (string, error) {
 	return "", fmt.Errorf("tables of type %s are not built from a source", typ)
 }
 
+// Check says what is wrong with the settings.
+func Check(c *param.Common) error {
+	switch c.NonBDBLevel {
+	case Disable, Redirect, Reindex:
+		return nil
+	}
+	return fmt.Errorf("parameter non_bdb_migration_level: invalid value %q; need %s, %s or %s", c.NonBDBLevel, Disable, Redirect, Reindex)
+}
+
 // Apply has o lead its tables as c says. build, which may be nil, has the table
 // typ:path that does not exist yet built in the format that takes its place.
 func Apply(o *table.Opener, c *param.Common, build func(typ, path string) error) error {
-	switch c.NonBDBLevel {
-	case Disable:
-		return nil
-	case Redirect:
+	if err := Check(c); err != nil || c.NonBDBLevel == Disable {
+		return err
+	}
+	if c.NonBDBLevel == Redirect {
 		build = nil
-	case Reindex:
-	default:
-		return fmt.Errorf("parameter non_bdb_migration_level: invalid value %q; need %s, %s or %s", c.NonBDBLevel, Disable, Redirect, Reindex)
 	}
 	m, err := New(o, c)
 	if err != nil {
