@@ -44,7 +44,7 @@ func (c *saslConfig) params(s *param.Set) {
 	s.Str(&c.ExceptionsNetworks, "smtpd_sasl_exceptions_networks", "")
 	s.Bool(&c.AuthenticatedHeader, "smtpd_sasl_authenticated_header", false)
 	s.Bool(&c.BrokenClients, "broken_sasl_auth_clients", false)
-	s.Int(&c.ResponseLimit, "smtpd_sasl_response_limit", 12288, param.Min(1))
+	s.Int(&c.ResponseLimit, "smtpd_sasl_response_limit", 12288, param.Min(12288))
 }
 
 // A saslServer is the authentication of all sessions; nil when there is none.
@@ -130,7 +130,8 @@ type authState struct {
 
 func (s *session) saslConfigured() bool { return s.sasl != nil }
 
-// authOffered says whether this client may authenticate now.
+// authOffered says whether EHLO tells this client of AUTH. Postfix: those of
+// smtpd_sasl_exceptions_networks may use it, untold.
 func (s *session) authOffered() bool {
 	if s.sasl == nil || s.conf.TLS.AuthOnly && s.tls == nil {
 		return false
@@ -171,8 +172,6 @@ func (s *session) authenticate(arg string) outcome {
 		return say(ok(503, "5.5.1", "Error: authentication not enabled"))
 	case s.tx != nil:
 		return say(ok(503, "5.5.1", "Error: MAIL transaction in progress"))
-	case !s.authOffered():
-		return say(ok(503, "5.5.1", "Error: authentication not enabled"))
 	case s.auth != nil:
 		return say(ok(503, "5.5.1", "Error: already authenticated"))
 	}
@@ -253,6 +252,7 @@ func (d *authDialogue) answer() outcome {
 	text := string(line)
 	if text == "*" {
 		d.dlg.Cancel()
+		d.s.log.Warningf("%s: SASL %.100s authentication aborted", d.s.subject.LogClient, d.mech)
 		return say(ok(501, "5.7.0", "Authentication aborted"))
 	}
 	if !sasl.Valid(text) {
@@ -267,11 +267,11 @@ func (d *authDialogue) fail(res sasl.Result) outcome {
 	if reason == "" {
 		reason = "(reason unavailable)"
 	}
-	line := fmt.Sprintf("%s: SASL %.100s authentication failed: %s", d.s.subject.LogClient, d.mech, reason)
-	if res.User != "" {
-		line += fmt.Sprintf(", sasl_username=%.100s", res.User)
+	user := res.User
+	if user == "" {
+		user = "(unavailable)"
 	}
-	d.s.log.Warningf("%s", line)
+	d.s.log.Warningf("%s: SASL %.100s authentication failed: %s, sasl_username=%.100s", d.s.subject.LogClient, d.mech, reason, user)
 	if res.Outcome == sasl.Temporary {
 		return say(ok(454, "4.7.0", "Temporary authentication failure: "+reason))
 	}
