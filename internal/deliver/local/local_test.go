@@ -45,6 +45,9 @@ type fixture struct {
 	forwarded []string
 	passed    []string
 	refuse    bool // the cleanup service fails
+	sendOpts  int  // of the message
+	wishes    cleanup.Flags
+	handedOn  int // options of the last request that was passed
 }
 
 func ids() (uid, gid int) {
@@ -193,6 +196,7 @@ func (f *fixture) cleanup(c *attr.Conn) error {
 	f.mu.Lock()
 	f.forwarded = append(f.forwarded, sender+" > "+strings.Join(rcpts, " ")+": "+content)
 	refuse := f.refuse
+	f.wishes = start.Flags & (cleanup.FlagSMTPUTF8 | cleanup.FlagRequireTLS)
 	f.mu.Unlock()
 	var result cleanup.Result
 	if refuse {
@@ -215,6 +219,7 @@ func (f *fixture) other(c *attr.Conn) error {
 		return err
 	}
 	f.mu.Lock()
+	f.handedOn = req.SendOpts
 	for _, r := range req.Recipients {
 		f.passed = append(f.passed, fmt.Sprintf("%s %s %d", req.Nexthop, r.Address, r.Offset))
 	}
@@ -241,6 +246,7 @@ func (f *fixture) deliverText(text string, rcpts ...string) (log, todo string) {
 	}
 	n := len(f.Log())
 	req := f.Message(f.t, "s@b.example", text, rcpts...)
+	req.SendOpts = f.sendOpts
 	reply := f.Kit.Do(context.Background(), req, f.Service.deliver)
 	left := f.Todo(f.t, req)
 	if (reply.Status == delivery.Done) != (len(left) == 0) {
@@ -444,6 +450,26 @@ func TestInclude(t *testing.T) {
 	}
 	log, _ = f.deliver("rel")
 	f.want(log, "warning: :include:list uses a relative path\nto=<rel@mx.example> dsn=5.3.5, status=bounced (mail system configuration error)")
+}
+
+// What the sender asks of delivery goes with forwarded mail, and to other
+// transports.
+func TestWishesGoOn(t *testing.T) {
+	f := start(t, "far=x@elsewhere.example", "mailbox_transport_maps = inline:{bob=other}\n")
+	for _, tt := range []struct {
+		opts int
+		want cleanup.Flags
+	}{
+		{0, 0},
+		{delivery.SendRequireTLS, cleanup.FlagRequireTLS},
+		{delivery.SendRequireTLS | delivery.SendUTF8Requested, cleanup.FlagRequireTLS | cleanup.FlagSMTPUTF8},
+	} {
+		f.sendOpts = tt.opts
+		f.deliver("far", "bob")
+		if f.wishes != tt.want || f.handedOn != tt.opts {
+			t.Errorf("options %d: forwarded with flags %d, passed with options %d", tt.opts, f.wishes, f.handedOn)
+		}
+	}
 }
 
 func TestTransports(t *testing.T) {
