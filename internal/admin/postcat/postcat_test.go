@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"postern/internal/mail/record"
 )
 
 func run(stdin string, args ...string) (status int, stdout, stderr string) {
@@ -69,6 +71,23 @@ func TestStdin(t *testing.T) {
 	}
 	if status, got, errs := run(string(data), "-bh"); status != 0 || got != string(want) {
 		t.Errorf("status %d, %q, stderr %q", status, got, errs)
+	}
+}
+
+// TestSubmission shows a message of "sendmail -O requiretls=yes" before pickup has
+// taken it: its size record has no sizes yet.
+func TestSubmission(t *testing.T) {
+	var in []byte
+	for _, r := range []struct {
+		t    record.Type
+		data string
+	}{{record.Time, "1795508745 811022"}, {record.Size, string(record.Sizes{SendOpts: 32}.Append(nil))}, {record.Sender, "a@b"}, {record.Rcpt, "c@d"},
+		{record.Mesg, ""}, {record.Norm, "Subject: x"}, {record.Xtra, ""}, {record.End, ""}} {
+		in = record.Append(in, r.t, r.data)
+	}
+	status, got, errs := run(string(in))
+	if status != 0 || errs != "" || !strings.Contains(got, "recipient: c@d\n") || !strings.Contains(got, "Subject: x\n") || !strings.Contains(got, "              32\n") {
+		t.Errorf("status %d, %s, stderr %s", status, got, errs)
 	}
 }
 

@@ -142,6 +142,9 @@ func (p *printer) size(data []byte) (printed bool) {
 		return false
 	}
 	sizes, err := record.ParseSizes(data)
+	if err == nil && sizes.SendOpts != 0 && sizes == (record.Sizes{SendOpts: sizes.SendOpts}) {
+		return false // of a submission: it tells what the sender asks for only
+	}
 	if err != nil || sizes.ContentOffset <= 0 || sizes.Content <= 0 {
 		p.out.Flush()
 		p.log.Warningf("invalid size record: %.100s", data)
