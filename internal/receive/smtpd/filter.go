@@ -9,22 +9,33 @@ import (
 )
 
 // filterCommand replaces a command line by what smtpd_command_filter makes of
-// it.
-func (s *session) filterCommand(line string) string {
+// it; false ends the session, because a table has failed.
+func (s *session) filterCommand(line string) (string, bool) {
 	if s.commandFilter == nil {
-		return line
+		return line, true
 	}
 	key := strings.TrimLeft(line, " \t")
 	value, found, err := s.commandFilter.Lookup(s.ctx, key)
-	if err != nil { // Postfix: nothing is replaced
-		s.log.Warningf("smtpd_command_filter:%s lookup error for %s", s.conf.CommandFilter, quoted(key))
-		return line
+	if err != nil {
+		s.log.Warningf("%s lookup error for %s", s.conf.CommandFilter, quoted(key))
+		s.put(s.dataError())
+		return "", false
 	}
 	if !found {
-		return line
+		return line, true
 	}
 	s.log.Infof("%s: replacing command %s with %s", s.subject.LogClient, quoted(line), quoted(value))
-	return value
+	return value, true
+}
+
+// dataError ends the session because a table cannot be asked that says how to
+// speak with the client. Postfix: the log line has no more.
+func (s *session) dataError() smtp.Reply {
+	r := ok(421, "4.3.0", s.common.MyHostname+" Server local data error")
+	e := s.action("reject", r.String())
+	e.Protocol, e.Helo, e.Sender, e.Recipient = "", nil, nil, nil
+	s.log.Event(e)
+	return r
 }
 
 // quoted shortens text for a log line.

@@ -23,11 +23,7 @@ func (s *session) ehlo(arg string) outcome {
 	}
 	if s.discards == nil {
 		s.log.Warningf("don't know what EHLO features to announce to %s", s.subject.LogClient)
-		r := ok(421, "4.3.0", s.common.MyHostname+" Server local data error")
-		e := s.action("reject", r.String())
-		e.Protocol, e.Helo = "", nil // Postfix: the same
-		s.log.Event(e)
-		return say(r)
+		return say(s.dataError())
 	}
 	s.logDiscards()
 	o.Status = ""
@@ -179,7 +175,7 @@ func (s *session) keywords() []string {
 		add("verp", "XVERP")
 	}
 	if s.xclientAllowed() {
-		add("xclient", "XCLIENT "+xclientNames(s.conf.SASL.Enable))
+		add("xclient", "XCLIENT "+xclientNames)
 	}
 	if s.xforwardAllowed() {
 		add("xforward", "XFORWARD NAME ADDR PROTO HELO SOURCE PORT IDENT")

@@ -134,7 +134,9 @@ func (s *session) converse() {
 			s.refuseTLS()
 			break
 		}
-		s.command(s.filterCommand(line))
+		if line, valid := s.filterCommand(line); valid {
+			s.command(line)
+		}
 	}
 	s.write()
 	// Postfix: who hangs up after the end of a message has done what it came for.

@@ -109,12 +109,12 @@ func (s *session) reset() {
 // queueID names the message in log lines, "" before there is one.
 func (s *session) queueID() string { return s.subject.QueueID }
 
-// reply makes a reply.
+// ok makes a reply; status is "" where there is none.
 func ok(code int, status, text string) smtp.Reply {
 	return smtp.NewReply(code, statusOf(status), text)
 }
 
-// policy returns the restrictions that apply: lists may be others under stress.
+// current returns the parameters and restrictions that apply: lists may be others under stress.
 func (s *Server) current() (*Config, *restrict.Engine) {
 	if s.stress != nil && s.stress() && s.stressed.Timeout > 0 {
 		return &s.stressed, s.stressPolicy

@@ -19,9 +19,8 @@ const (
 // maxXattr bounds one attribute (Postfix: 255).
 const maxXattr = 255
 
-func xclientNames(sasl bool) string {
-	return "NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT"
-}
+// xclientNames are the attributes that EHLO announces, in Postfix's order.
+const xclientNames = "NAME ADDR PROTO HELO REVERSE_NAME PORT LOGIN DESTADDR DESTPORT"
 
 func (s *session) xclientAllowed() bool {
 	ok, err := s.xclientHosts.Match(s.ctx, s.peer.name, s.peer.addr)

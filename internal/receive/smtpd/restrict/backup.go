@@ -99,7 +99,7 @@ func (v *eval) primariesListed(hosts []dns.Record) Verdict {
 		for _, addr := range a.Addrs() {
 			ok, err := v.mxBackup.Match(v.ctx, host, addr.Unmap().String())
 			if err != nil {
-				return v.tableTrouble("permit_mx_backup")
+				return v.tableTrouble()
 			}
 			if !ok {
 				return Verdict{}

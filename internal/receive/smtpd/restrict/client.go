@@ -9,7 +9,7 @@ func permitMynetworks(v *eval, it *item) Verdict {
 	ok, err := v.myNetworks.Match(v.ctx, v.s.ClientName, v.s.ClientAddr)
 	if err != nil {
 		v.env.Log.Warningf("%s: %v", it.name, err)
-		return v.tableTrouble(it.name)
+		return v.tableTrouble()
 	}
 	if ok {
 		return permit()
@@ -19,7 +19,7 @@ func permitMynetworks(v *eval, it *item) Verdict {
 
 // tableTrouble is the verdict of a permit that could not look: what would have
 // been permitted must not be refused for good.
-func (v *eval) tableTrouble(string) Verdict {
+func (v *eval) tableTrouble() Verdict {
 	return Verdict{Kind: DeferIfReject, Reply: reply(451, "4.3.0",
 		rejected(v.subject(v.list.about), v.list.about, "Temporary lookup failure")), fault: true}
 }
@@ -62,7 +62,7 @@ func permitTLSClientcerts(v *eval, it *item) Verdict {
 	known, err := v.KnownCertificate(v.ctx, v.s)
 	switch {
 	case err != nil:
-		return v.tableTrouble(it.name)
+		return v.tableTrouble()
 	case known:
 		return permit()
 	}

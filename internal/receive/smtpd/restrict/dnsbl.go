@@ -109,7 +109,7 @@ func (s *rblSite) matches(a netip.Addr) bool {
 	return true
 }
 
-// listed asks a DNS list about a query name ("1.2.0.192" or a domain).
+// rblListed asks a DNS list about a query name ("1.2.0.192" or a domain).
 func (v *eval) rblListed(site *rblSite, query string) (found, retry bool) {
 	name := query + "." + site.domain
 	a := v.listLookup(name)
