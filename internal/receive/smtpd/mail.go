@@ -154,9 +154,6 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 // paths (smtpd_authorized_verp_clients). Postfix: also where the keyword is
 // discarded.
 func (s *session) verpAllowed() bool {
-	if s.standAlone {
-		return false
-	}
 	ok, err := s.verpClients.Match(s.ctx, s.peer.name, s.peer.addr)
 	return err == nil && ok
 }

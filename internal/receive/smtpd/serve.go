@@ -120,7 +120,7 @@ func (s *session) converse() {
 	s.chooseDiscards()
 	s.put(s.greeting())
 	for !s.end {
-		if s.errors >= s.conf.HardErrorLimit && !s.standAlone {
+		if s.errors >= s.conf.HardErrorLimit {
 			s.reason = reasonErrors
 			s.put(ok(421, "4.7.0", s.common.MyHostname+" Error: too many errors"))
 			break

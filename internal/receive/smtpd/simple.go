@@ -53,6 +53,9 @@ func (s *session) vrfy(arg string) outcome {
 	}
 	s.subject.Recipient, s.subject.HasRecipient = addr, true
 	defer func() { s.subject.Recipient, s.subject.HasRecipient = "", false }()
+	if s.standAlone {
+		return say(ok(252, "2.0.0", arg))
+	}
 	if r := s.rules.To(s.ctx, &s.subject); !r.IsZero() {
 		return say(r)
 	}
@@ -81,6 +84,9 @@ func (s *session) etrn(arg string) outcome {
 	}
 	s.subject.ETRNDomain = name
 	defer func() { s.subject.ETRNDomain = "" }()
+	if s.standAlone { // Postfix: a user does not reach the service
+		return say(ok(458, "", "Unable to queue messages"))
+	}
 	if r := s.rules.Flush(s.ctx, &s.subject); !r.IsZero() {
 		return say(r)
 	}
