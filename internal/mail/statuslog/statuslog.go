@@ -115,10 +115,12 @@ type Reader struct {
 // NewReader returns a Reader of r.
 func NewReader(r io.Reader) *Reader { return &Reader{r: bufio.NewReaderSize(r, 4096)} }
 
-// Next returns the next record, io.EOF after the last one.
+// Next returns the next record, io.EOF after the last one. A record that another
+// one follows without an empty line was not written to its end, by a machine that
+// lost its power: nobody was told that it is there, and it says nothing.
 func (r *Reader) Next() (Record, error) {
 	var rec Record
-	seen := false
+	seen, named := false, false // something; the recipient
 	for {
 		line, err := r.line()
 		if err != nil {
@@ -133,8 +135,12 @@ func (r *Reader) Next() (Record, error) {
 			}
 			continue
 		}
+		name := bytes.HasPrefix(line, []byte("recipient="))
+		if name && named || line[0] == '<' && seen {
+			rec, named = Record{}, false
+		}
 		if rec.take(string(line)) {
-			seen = true
+			seen, named = true, named || name
 		}
 	}
 }

@@ -63,6 +63,24 @@ func TestOldAndGarbled(t *testing.T) {
 	}
 }
 
+// What a torn record says is not said of the next one.
+func TestTorn(t *testing.T) {
+	whole := &Record{Address: "b@x.example", Result: dsn.Result{Status: "5.1.1", Action: "failed", Reason: "unknown"}}
+	torn := &Record{Address: "a@x.example", OrigAddr: "alias@x.example", DSNOrigRcpt: "rfc822;alias@x.example", Notify: dsn.NotifyNever, Offset: 7, Result: whole.Result}
+	for _, old := range []bool{false, true} {
+		first := string(torn.Append(nil, old))
+		for cut := 1; cut < len(first)-1; cut++ {
+			got := all(t, first[:cut]+string(whole.Append(nil, old)))
+			if first[cut-1] == '\n' && len(got) == 2 {
+				got = got[1:] // cut between two lines
+			}
+			if len(got) != 1 || got[0] != *whole {
+				t.Errorf("old %v, cut at %d: got %+v, want %+v alone", old, cut, got, *whole)
+			}
+		}
+	}
+}
+
 func FuzzReader(f *testing.F) {
 	f.Add("\n<a@b>: x\nrecipient=a@b\noffset=9\nstatus=5.1.1\naction=failed\nreason=x\n\n")
 	f.Add("recipient=<>\n\n=\n\n<")
