@@ -47,7 +47,6 @@ const (
 // checkCcertAccess looks for the fingerprints of a client's certificate and of
 // its public key.
 func checkCcertAccess(v *eval, it *item) Verdict {
-	v.askedCert(it)
 	if v.s.TLS == nil || v.s.TLS.Peer == nil {
 		if !v.env.AskCcert {
 			v.env.Log.Warningf("check_ccert_access is requested, but \"smtpd_tls_ask_ccert = no\"")
