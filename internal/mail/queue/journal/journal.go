@@ -22,6 +22,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -131,6 +132,12 @@ func (w *Writer) Append(e Entry) error {
 		<-b.done
 		return b.err
 	}
+	// Messages that are about to come here, in goroutines that can run, share the
+	// sync; without this each would make its own, since a sync lets nobody run for
+	// most of its time where the process has one thread.
+	w.mu.Unlock()
+	runtime.Gosched()
+	w.mu.Lock()
 	for w.busy {
 		w.turn.Wait()
 	}

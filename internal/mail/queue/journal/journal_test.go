@@ -8,9 +8,11 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -226,6 +228,36 @@ func TestDone(t *testing.T) {
 func TestDoneWithoutJournal(t *testing.T) {
 	if err := NewDone(NewDir(filepath.Join(t.TempDir(), "none"))).Add("A1"); err != nil {
 		t.Errorf("Add: %v, want nothing done", err)
+	}
+}
+
+// Messages that come at the same time share a sync, also where nothing else runs
+// while one is made.
+func TestShareSync(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	dir := t.TempDir()
+	w := NewWriter(NewDir(dir))
+	if err := w.Append(Entry{Queue: 'I', ID: "FIRST"}); err != nil { // makes the segment
+		t.Fatal(err)
+	}
+	var syncs atomic.Int32
+	w.SetFault(func() error { syncs.Add(1); return nil })
+	const messages = 64
+	var wg sync.WaitGroup
+	for n := range messages {
+		wg.Go(func() {
+			if err := w.Append(Entry{Queue: 'I', ID: fmt.Sprint("ID", n), Body: []byte("text")}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	w.Close()
+	if got := len(read(t, dir)); got != messages+1 {
+		t.Errorf("%d messages in the journal, want %d", got, messages+1)
+	}
+	if n := syncs.Load(); n > messages/8 {
+		t.Errorf("%d syncs for %d messages", n, messages)
 	}
 }
 
