@@ -7,7 +7,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -173,6 +175,7 @@ auto_rebuild_tables = yes
 	postfix(1, "postfix", "start")
 	table.awaitRebuilt(t)
 	postfix(0, "postkick", "public", "qmgr", "W")
+	refuseReload(t, dir, mainCF, postfix)
 	postfix(0, "postfix", "reload")
 	postfix(0, "postfix", "logrotate")
 	postfix(0, "postfix", "check")
@@ -194,13 +197,52 @@ auto_rebuild_tables = yes
 		}
 	}
 	for _, bad := range []string{"fatal: ", "panic: ", "throttling", "dropped"} {
-		if strings.Contains(strings.ReplaceAll(text.String(), "fatal: the Postfix mail system is", ""), bad) {
+		expected := strings.NewReplacer("fatal: the Postfix mail system is", "", "fatal: reload refused", "")
+		if strings.Contains(expected.Replace(text.String()), bad) {
 			t.Errorf("%q in the logs", bad)
 		}
 	}
 	if t.Failed() {
 		t.Logf("log:\n%s", text.String())
 	}
+}
+
+// refuseReload has postfix and master refuse a configuration with a milter
+// that does not exist, and puts the old one back.
+func refuseReload(t *testing.T, dir, mainCF string, postfix func(int, ...string) string) {
+	t.Helper()
+	path := filepath.Join(dir, "etc/main.cf")
+	write := func(text string) {
+		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(mainCF + "non_smtpd_milters = frob:x\n")
+	want := fmt.Sprintf(`error: %s, line %d: the service would not start: non_smtpd_milters: milter service "frob:x": unknown transport`, path, 1+strings.Count(mainCF, "\n"))
+	if out := postfix(1, "postfix", "reload"); !strings.Contains(out, want) || !strings.Contains(out, "fatal: reload refused, the old configuration stays in effect") {
+		t.Errorf("reload: %q, want %q", out, want)
+	}
+	b, err := os.ReadFile(filepath.Join(dir, "queue/pid/master.pid"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
+		log, _ := os.ReadFile(filepath.Join(dir, "log"))
+		if strings.Contains(string(log), "error: reload refused, the old configuration stays in effect: ") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("master does not refuse the configuration:\n%s", log)
+		}
+	}
+	write(mainCF)
 }
 
 // A staleTable is an index that is older than its source.

@@ -32,6 +32,8 @@ func TestMain(m *testing.M) {
 			new(toy).Params(set)
 			return set.Problems(c)
 		}))
+	case "postern":
+		os.Exit(tryToys(os.Args))
 	case "toy":
 		os.Exit(service.Main(service.Program{Name: "toy", New: func() service.Service { return &toy{} }}, nil, os.Args))
 	case "broken":
@@ -39,6 +41,28 @@ func TestMain(m *testing.M) {
 		os.Exit(3)
 	}
 	os.Exit(m.Run())
+}
+
+// tryToys is the trial of a configuration: it does what the file "trial" beside
+// main.cf says, else it finds nothing.
+func tryToys(args []string) int {
+	if len(args) != 5 || args[1] != "check" || args[2] != "-c" || args[4] != "--reload" {
+		return 64
+	}
+	text, err := os.ReadFile(filepath.Join(args[3], "trial"))
+	switch {
+	case err != nil:
+		return 0
+	case string(text) == "crash":
+		return 2
+	case strings.HasPrefix(string(text), "wait "): // until the FIFO has a writer
+		if _, err := os.ReadFile(strings.TrimPrefix(string(text), "wait ")); err != nil {
+			return 2
+		}
+		return 0
+	}
+	os.Stdout.Write(text)
+	return 1
 }
 
 // A toy answers each line with its process number; "panic" makes it panic,
@@ -480,6 +504,55 @@ func TestReloadIsAllOrNothing(t *testing.T) {
 	if two := r.mustAsk("private/toy", "x"); one != two {
 		t.Errorf("without master.cf the service changed: %q, %q", one, two)
 	}
+}
+
+// What services would find when they open is tried out by a process of its own.
+func TestReloadIsTriedOut(t *testing.T) {
+	r := newRig(t, "", toyService)
+	r.start()
+	one := r.mustAsk("private/toy", "x")
+	r.write("etc/master.cf", "new unix - - n - - toy\n")
+	r.write("etc/trial", "error: main.cf, line 9: no such table; make it\nerror: second\n")
+	r.cmd.Process.Signal(syscall.SIGHUP)
+	r.waitLog("reload refused", 1)
+	for _, want := range []string{"error: main.cf, line 9: no such table; make it", "error: second"} {
+		if r.count(want) != 1 {
+			t.Errorf("no %q in the log", want)
+		}
+	}
+	if two := r.mustAsk("private/toy", "x"); one != two {
+		t.Errorf("the service changed: %q, %q", one, two)
+	}
+
+	// Whoever asks meanwhile gets what the files say by then; master serves.
+	fifo := filepath.Join(r.dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.write("etc/trial", "wait "+fifo)
+	r.cmd.Process.Signal(syscall.SIGHUP)
+	w, err := os.OpenFile(fifo, os.O_WRONLY, 0) // waits for the reader
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.ask("private/toy", "die")
+	if two := r.mustAsk("private/toy", "x"); one == two {
+		t.Errorf("the process did not end: %q", two)
+	}
+	r.write("etc/trial", "error: third\n")
+	r.write("etc/master.cf", "newer unix - - n - - toy\n")
+	r.cmd.Process.Signal(syscall.SIGHUP)
+	r.waitLog("another follows it", 1)
+	w.Close()
+	r.waitLog("error: third", 1)
+	r.waitLog("reload refused", 2)
+
+	// A trial that fails itself does not stand in the way.
+	r.write("etc/trial", "crash")
+	r.cmd.Process.Signal(syscall.SIGHUP)
+	r.waitLog("the configuration was not tried out: its trial has failed", 1)
+	r.waitLog("reload -- version", 1)
+	r.mustAsk("private/newer", "x")
 }
 
 func TestCrashingProgramIsThrottled(t *testing.T) {

@@ -30,6 +30,8 @@ type supervisor struct {
 
 	rebuildTimer *time.Timer
 	rebuilder    int // the process that rebuilds tables; 0: none
+
+	trial *trial // of a configuration that may come into effect; nil: none
 }
 
 // An entry is one service in operation.
@@ -183,15 +185,26 @@ func (s *supervisor) replaceServices() {
 // reload is SIGHUP. A configuration with an error is refused: the old one goes
 // on as if nothing had happened.
 func (s *supervisor) reload() {
+	if s.trial != nil {
+		s.trial.again = true
+		s.log.Infof("a reload is being tried out; another follows it")
+		return
+	}
 	conf, err := load(s.conf.dir, s.conf)
 	if err == nil {
 		err = conf.usable(s.m.problems)
 	}
-	if err == nil {
-		err = s.configure(conf)
-	}
 	if err != nil {
-		s.log.Errorf("reload refused, the old configuration stays in effect: %v", err)
+		s.refuse(err)
+		return
+	}
+	s.try(conf)
+}
+
+// take brings a configuration into effect.
+func (s *supervisor) take(conf *configuration) {
+	if err := s.configure(conf); err != nil {
+		s.refuse(err)
 		return
 	}
 	for _, w := range append(conf.notes, conf.warnings(s.m.warnings)...) {
@@ -273,6 +286,10 @@ func (s *supervisor) throttle(e *entry) {
 func (s *supervisor) exited(pid int, status syscall.WaitStatus) {
 	if pid == s.rebuilder {
 		s.rebuilder = 0
+	}
+	if s.trial != nil && pid == s.trial.pid {
+		s.tried(status)
+		return
 	}
 	c := s.children[pid]
 	if c == nil {

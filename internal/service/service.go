@@ -59,6 +59,13 @@ type Closer interface {
 	Close() error
 }
 
+// A Doubtful service knows, once it is open, of settings that it has taken and
+// cannot use: what they cost is told each time. A trial asks for them.
+type Doubtful interface {
+	// Mistakes begin each with the name of the parameter and a colon.
+	Mistakes() []error
+}
+
 // Packets is a service of type unix-dgram; b is valid during the call.
 type Packets interface {
 	Packet(ctx context.Context, b []byte)

@@ -13,6 +13,8 @@ import (
 type Trial struct {
 	Notes []string // lines that it would log, with their labels: "warning: …"
 	Err   error    // why it would not start; nil if it would
+
+	Mistakes []error // what it would take and cannot use
 }
 
 // Try prepares the service s as Main does, but for everything that others
@@ -28,6 +30,10 @@ func Try(p Program, types []table.Type, main *maincf.Config, s *mastercf.Service
 		channel: &channel{}, drain: make(chan struct{}),
 	}
 	err := t.try(s, open)
+	var mistakes []error
+	if d, ok := t.service.(Doubtful); ok && open && err == nil {
+		mistakes = d.Mistakes()
+	}
 	t.startDrain()
 	if c, ok := t.service.(Closer); ok && open && err == nil {
 		c.Close()
@@ -35,7 +41,7 @@ func Try(p Program, types []table.Type, main *maincf.Config, s *mastercf.Service
 	if t.env != nil {
 		t.env.Tables.Close()
 	}
-	return Trial{Notes: lines(), Err: err}
+	return Trial{Notes: lines(), Err: err, Mistakes: mistakes}
 }
 
 // A Guest is a service that is open in a process that is not its own: a

@@ -86,6 +86,8 @@ type checker struct {
 	services []mastercf.Service
 	findings []Finding
 	seen     map[string]bool
+
+	reloading bool // only what a reload is refused for
 }
 
 // Configuration looks through the configuration directory dir.

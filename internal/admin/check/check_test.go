@@ -306,9 +306,9 @@ func TestBadValues(t *testing.T) {
 		got = append(got, strings.ReplaceAll(f.String(), dir+"/", ""))
 	}
 	want := []string{
-		"main.cf, line 4: the service would not start: bad numerical configuration: a_limit = x (service smtp/inet)",
-		"main.cf, line 5: the service would not start: parameter a_timeout: bad time value or unit: 2q (service 2525/inet)",
-		"master.cf, line 1: the service would not start: parameter a_timeout: bad time value or unit: 1q (service smtp/inet)",
+		"main.cf, line 4: the service would not start: bad numerical configuration: a_limit = x (service smtp/inet); \"postern explain a_limit\" says what it takes",
+		"main.cf, line 5: the service would not start: parameter a_timeout: bad time value or unit: 2q (service 2525/inet); \"postern explain a_timeout\" says what it takes",
+		"master.cf, line 1: the service would not start: parameter a_timeout: bad time value or unit: 1q (service smtp/inet); \"postern explain a_timeout\" says what it takes",
 	}
 	if !slices.Equal(got, want) {
 		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))

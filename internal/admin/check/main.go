@@ -12,16 +12,18 @@ import (
 	"postern/internal/config/param"
 )
 
-const usage = "usage: postern check [-c directory] [--json]"
+const usage = "usage: postern check [-c directory] [--json] [--reload]"
 
 // Main is the command "postern check" with args, its name first; it returns
 // the exit status: 1 if there are findings.
 func Main(args []string, stdout, stderr io.Writer, k Knowledge) int {
-	dir, asJSON := "", false
+	dir, asJSON, reload := "", false, false
 	for rest := args[1:]; len(rest) > 0; rest = rest[1:] {
 		switch {
 		case rest[0] == "--json":
 			asJSON = true
+		case rest[0] == "--reload":
+			reload = true
 		case rest[0] == "-c" && len(rest) > 1:
 			dir, rest = rest[1], rest[1:]
 		case strings.HasPrefix(rest[0], "-c") && len(rest[0]) > 2:
@@ -36,8 +38,12 @@ func Main(args []string, stdout, stderr io.Writer, k Knowledge) int {
 		fmt.Fprintf(stderr, "postern check: %v\n", err)
 		return command.OSErr
 	}
-	findings := Configuration(dir, k)
-	findings = append(findings, files(dir)...)
+	var findings []Finding
+	if reload {
+		findings = Reload(dir, k)
+	} else {
+		findings = append(Configuration(dir, k), files(dir)...)
+	}
 	if asJSON {
 		err = printJSON(stdout, findings)
 	} else {

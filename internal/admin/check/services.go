@@ -53,6 +53,8 @@ func (c *checker) checkProgram(s *mastercf.Service) {
 	case err != nil && why != "":
 		f.Severity, f.Message = Warning, fmt.Sprintf("program %s: %v", path, reason(err))
 		f.Remedy = "the entry may stay: " + why
+	case err != nil && c.excused(s.Command):
+		return
 	case err != nil:
 		f.Message, f.Remedy = fmt.Sprintf("program %s: %v", path, reason(err)), "name a program in daemon_directory, or remove the entry"
 	case st.IsDir() || st.Mode()&0o111 == 0:
@@ -87,7 +89,15 @@ func (c *checker) try(p service.Program, s *mastercf.Service) {
 		if c.tableSaid(text) {
 			continue
 		}
-		c.add(c.ofService(s, Finding{Severity: Warning, Message: text}))
+		f := Finding{Severity: Warning, Message: text}
+		if label == "error" && strings.Contains(text, unsupported) {
+			f.Severity, f.Remedy = Error, typesRemedy
+		}
+		c.add(c.ofService(s, f))
+	}
+	for _, err := range t.Mistakes {
+		name, _, _ := strings.Cut(err.Error(), ":") // each begins with its parameter
+		c.add(at(c.overridden(s), name, c.mainFile(), Finding{Severity: Error, Service: s.Key(), Message: err.Error(), Remedy: explain(name)}))
 	}
 	if t.Err == nil || c.tableSaid(t.Err.Error()) || c.keysSaid(s, t.Err.Error()) {
 		return
@@ -97,6 +107,11 @@ func (c *checker) try(p service.Program, s *mastercf.Service) {
 		severity = Warning
 	}
 	c.add(c.ofService(s, Finding{Severity: severity, Message: notStarting + t.Err.Error()}))
+}
+
+// explain is the remedy for a value that makes no sense.
+func explain(parameter string) string {
+	return fmt.Sprintf("\"postern explain %s\" says what it takes", parameter)
 }
 
 // mentioned says whether a service is needed. Commands that some entries of
@@ -139,6 +154,13 @@ func (c *checker) ofService(s *mastercf.Service, f Finding) Finding {
 	}
 	if fatal {
 		f.Message = notStarting + f.Message
+		switch {
+		case f.Remedy != "":
+		case f.Parameter != "":
+			f.Remedy = explain(f.Parameter)
+		default:
+			f.Remedy = fmt.Sprintf("\"postern help %s\" says what the program takes", s.Command)
+		}
 	}
 	if f.File == "" {
 		f.File, f.Line = c.masterFile(), s.Line

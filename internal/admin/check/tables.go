@@ -34,7 +34,14 @@ func listsTables(name string) bool {
 // checkTables opens every table that a setting names.
 func (c *checker) checkTables() {
 	classes := param.Split(c.value(c.main, "smtpd_restriction_classes"))
+	known := make(map[string]bool)
+	for _, d := range c.set.Declarations() {
+		known[d.Name] = true
+	}
 	look := func(conf *maincf.Config, name, service string) {
+		if c.reloading && !known[name] && !slices.Contains(classes, name) {
+			return // nothing reads it
+		}
 		if listsTables(name) || slices.Contains(classes, name) {
 			c.checkTablesOf(conf, name, service)
 		}
@@ -65,15 +72,28 @@ func (c *checker) checkTablesOf(conf *maincf.Config, name, service string) {
 		if typ == "unix" && !strings.HasSuffix(rest, ".byname") && !strings.HasSuffix(rest, ".byuid") {
 			continue // a socket
 		}
-		if f, bad := c.openTable(spec, name); bad {
+		if f, bad := c.openTable(spec, tablesOnly(name)); bad {
 			f.Service = service
 			c.add(at(conf, name, c.mainFile(), f))
 		}
 	}
 }
 
-// openTable opens one table.
-func (c *checker) openTable(spec, name string) (Finding, bool) {
+// tablesOnly says whether what has a colon in a parameter's value is a table,
+// and not a host and its port.
+func tablesOnly(name string) bool {
+	return strings.HasSuffix(name, "_maps") || strings.HasSuffix(name, "_checks") ||
+		strings.HasPrefix(name, "smtpd_") && strings.HasSuffix(name, "_restrictions")
+}
+
+// What is said of a table type that does not exist.
+const (
+	unsupported = "unsupported dictionary type: "
+	typesRemedy = `"postconf -m" lists the types`
+)
+
+// openTable opens one table; sure says that it is one.
+func (c *checker) openTable(spec string, sure bool) (Finding, bool) {
 	said := &complaints{}
 	o := table.NewOpener(c.Tables)
 	o.Log, o.DefaultType, o.ErrorIsFatal = said, c.common.DefaultDatabaseType, true
@@ -87,18 +107,21 @@ func (c *checker) openTable(spec, name string) (Finding, bool) {
 	defer o.Close()
 	typ, path, _ := strings.Cut(strings.TrimPrefix(spec, "proxy:"), ":")
 	if _, known := o.Lookup(typ); !known && typ != "proxy" {
-		if !strings.HasSuffix(name, "_maps") && !strings.HasSuffix(name, "_checks") {
+		if !sure {
 			return Finding{}, false // a host and a port, or the like
 		}
-		return Finding{Severity: Error, Message: fmt.Sprintf("table %s: unsupported dictionary type: %s", spec, typ),
-			Remedy: `"postconf -m" lists the types`}, true
+		return Finding{Severity: Error, Message: fmt.Sprintf("table %s: %s%s", spec, unsupported, typ), Remedy: typesRemedy}, true
 	}
+	moved := false
 	if o.Redirect != nil {
 		if to, err := o.Redirect(typ, path); err == nil {
-			typ = to
+			typ, moved = to, to != typ
 		}
 	}
 	if _, err := o.Open(spec); err != nil {
+		if c.builtLater(typ, path, moved) {
+			return Finding{}, false
+		}
 		return Finding{Severity: Error, Message: fmt.Sprintf("table %s: %v", spec, err), Remedy: remedyFor(typ, path)}, true
 	}
 	if len(said.texts) > 0 {

@@ -30,7 +30,9 @@ func (c *checker) checkTLS() {
 		switch s.Command {
 		case "smtpd":
 			c.checkKeys(conf, s, "smtpd_tls_")
-			c.checkServerTLS(conf, s)
+			if !c.reloading {
+				c.checkServerTLS(conf, s)
+			}
 		case "smtp", "lmtp":
 			c.checkKeys(conf, s, s.Command+"_tls_")
 		}
@@ -91,7 +93,7 @@ func (c *checker) report(conf *maincf.Config, s *mastercf.Service, name, key str
 	switch {
 	case errors.As(err, &soon):
 		f.Message, f.Remedy = err.Error(), "renew the certificate"
-		if !soon.over {
+		if !soon.over || c.reloading { // the one in use has run out as well
 			f.Severity = Warning
 		}
 	case err != nil:

@@ -161,11 +161,18 @@ func (p *postfix) abort() int {
 	return command.OK
 }
 
-// reload makes master read its files again.
+// reload makes master read its files again. What master would refuse is told
+// here, where somebody sees it.
 func (p *postfix) reload() int {
 	pid, running := p.running()
 	if !running {
 		return p.fatal(notRunning)
+	}
+	if p.Knowledge.Listen != nil && p.tellFindings(check.Reload(p.Common.ConfigDirectory, p.Knowledge)) != command.OK {
+		return p.fatal("reload refused, the old configuration stays in effect")
+	}
+	if err := p.enter(); err != nil { // the trial may have left it
+		return p.fatal("%v", err)
 	}
 	p.log.Infof("refreshing the Postfix mail system")
 	if err := syscall.Kill(pid, syscall.SIGHUP); err != nil {

@@ -1,6 +1,7 @@
 package cleanup
 
 import (
+	"fmt"
 	"strings"
 
 	"postern/internal/ipc/attr"
@@ -45,7 +46,7 @@ func (s *Server) openMilters(o *table.Opener) (err error) {
 		return err
 	}
 	if m.services, err = m.settings.Services(s.config.NonSMTPDMilters); err != nil {
-		return err
+		return fmt.Errorf("non_smtpd_milters: %w", err)
 	}
 	maps, err := o.Maps("milter_header_checks", s.config.MilterHeaderChecks, check.TableFlags)
 	m.checks = check.Checks{Header: maps, MIME: maps, Nested: maps, Warn: func(err error) { s.log.Warningf("%v", err) }}

@@ -3,6 +3,7 @@ package smtpd
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -46,7 +47,7 @@ func (s *Server) openMilters(e *service.Env) (err error) {
 		return err
 	}
 	if m.services, err = m.settings.Services(c.Milters); err != nil {
-		return err
+		return fmt.Errorf("smtpd_milters: %w", err)
 	}
 	for _, w := range param.Split(s.normal.ReceiveOverrideOptions) {
 		m.off = m.off || w == "no_milters"

@@ -308,6 +308,9 @@ func (s *Server) openPolicy(e *service.Env) error {
 	return err
 }
 
+// Mistakes are the restrictions that mean nothing.
+func (s *Server) Mistakes() []error { return s.policy.Mistakes() }
+
 // filterDNS is the resolver of the restrictions, through
 // smtpd_dns_reply_filter.
 func (s *Server) filterDNS(e *service.Env) (dns.Resolver, error) {
