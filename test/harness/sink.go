@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,8 +33,15 @@ type Sink struct {
 	require bool // REQUIRETLS is announced within TLS
 	ask     bool // clients are asked for a certificate
 
-	mu  sync.Mutex
-	got []string
+	mu       sync.Mutex
+	sessions []*sinkSession // in the order in which they began
+}
+
+// A sinkSession is what one client sent.
+type sinkSession struct {
+	sink  *Sink
+	got   []string
+	ended bool
 }
 
 type sinkRule struct{ verb, contains, reply string }
@@ -65,11 +73,16 @@ func NewSinkAt(t testing.TB, addr, script string) *Sink {
 			if err != nil {
 				return
 			}
+			n := &sinkSession{sink: s}
+			s.mu.Lock()
+			s.sessions = append(s.sessions, n)
+			s.mu.Unlock()
 			sessions.Add(1)
 			go func() {
 				defer sessions.Done()
+				defer n.end()
 				defer c.Close()
-				s.serve(c)
+				n.serve(c)
 			}()
 		}
 	}()
@@ -104,17 +117,39 @@ func (s *Sink) read(script string) error {
 	return nil
 }
 
-// Got returns all that the clients sent, line by line.
+// Got returns all that the clients sent, line by line, one session after the
+// other: a QUIT may come when the next session has begun. It waits a while for
+// those that have not ended, which a client can keep for further messages.
 func (s *Sink) Got() []string {
+	for deadline := time.Now().Add(3 * time.Second); !s.idle() && time.Now().Before(deadline); {
+		time.Sleep(10 * time.Millisecond)
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]string(nil), s.got...)
+	var all []string
+	for _, n := range s.sessions {
+		all = append(all, n.got...)
+	}
+	return all
 }
 
-func (s *Sink) note(line string) {
+// idle says whether every session has ended.
+func (s *Sink) idle() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.got = append(s.got, line)
+	return !slices.ContainsFunc(s.sessions, func(n *sinkSession) bool { return !n.ended })
+}
+
+func (n *sinkSession) end() {
+	n.sink.mu.Lock()
+	defer n.sink.mu.Unlock()
+	n.ended = true
+}
+
+func (n *sinkSession) note(line string) {
+	n.sink.mu.Lock()
+	defer n.sink.mu.Unlock()
+	n.got = append(n.got, line)
 }
 
 func (s *Sink) reply(verb, line, otherwise string) string {
@@ -127,28 +162,29 @@ func (s *Sink) reply(verb, line, otherwise string) string {
 }
 
 // secure makes the handshake, and notes which server the client named.
-func (s *Sink) secure(c net.Conn) (net.Conn, error) {
+func (n *sinkSession) secure(c net.Conn) (net.Conn, error) {
 	c.SetDeadline(time.Now().Add(Wait))
-	conf := s.tls.Clone()
-	if s.ask {
+	conf := n.sink.tls.Clone()
+	if n.sink.ask {
 		conf.ClientAuth = tls.RequestClientCert
 	}
 	server := tls.Server(c, conf)
 	err := server.Handshake()
 	if err == nil {
-		s.note(strings.TrimSpace("(TLS) " + server.ConnectionState().ServerName))
-		for n, cert := range server.ConnectionState().PeerCertificates {
-			s.note(fmt.Sprintf("(certificate %d) %s", n+1, cert.Subject.CommonName))
+		n.note(strings.TrimSpace("(TLS) " + server.ConnectionState().ServerName))
+		for k, cert := range server.ConnectionState().PeerCertificates {
+			n.note(fmt.Sprintf("(certificate %d) %s", k+1, cert.Subject.CommonName))
 		}
 	}
 	return server, err
 }
 
-func (s *Sink) serve(c net.Conn) {
+func (n *sinkSession) serve(c net.Conn) {
+	s := n.sink
 	secured := false
 	if s.wrapper {
 		var err error
-		if c, err = s.secure(c); err != nil {
+		if c, err = n.secure(c); err != nil {
 			return
 		}
 		secured = true
@@ -165,7 +201,7 @@ func (s *Sink) serve(c net.Conn) {
 			return
 		}
 		line = strings.TrimRight(line, "\r\n")
-		s.note(line)
+		n.note(line)
 		verb, _, _ := strings.Cut(strings.ToUpper(line), " ")
 		otherwise := "250 2.0.0 Ok"
 		switch verb {
@@ -201,26 +237,26 @@ func (s *Sink) serve(c net.Conn) {
 				r.Discard(r.Buffered())
 				return
 			}
-			if c, err = s.secure(c); err != nil {
+			if c, err = n.secure(c); err != nil {
 				return
 			}
 			secured, r = true, bufio.NewReader(c)
 		case verb == "RCPT" && reply[0] == '2':
 			accepted++
-		case verb == "DATA" && reply[0] == '3' && !s.data(c, r, accepted, lmtp):
+		case verb == "DATA" && reply[0] == '3' && !n.data(c, r, accepted, lmtp):
 			return
 		}
 	}
 }
 
-func (s *Sink) data(c net.Conn, r *bufio.Reader, accepted int, lmtp bool) bool {
+func (n *sinkSession) data(c net.Conn, r *bufio.Reader, accepted int, lmtp bool) bool {
 	for {
 		line, err := r.ReadString('\n')
 		if err != nil {
 			return false
 		}
 		line = strings.TrimRight(line, "\r\n")
-		s.note(line)
+		n.note(line)
 		if line == "." {
 			break
 		}
@@ -228,8 +264,8 @@ func (s *Sink) data(c net.Conn, r *bufio.Reader, accepted int, lmtp bool) bool {
 	if !lmtp {
 		accepted = 1
 	}
-	for n := 0; n < accepted; n++ {
-		if !say(c, s.reply("END", "", "250 2.0.0 Ok: taken")) {
+	for range accepted {
+		if !say(c, n.sink.reply("END", "", "250 2.0.0 Ok: taken")) {
 			return false
 		}
 	}
