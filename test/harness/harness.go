@@ -19,6 +19,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 // A System is a mail system that can be started in the root.
@@ -46,6 +48,21 @@ func Skip(t testing.TB, format string, args ...any) {
 		t.Fatalf("required: "+format, args...)
 	}
 	t.Skipf(format, args...)
+}
+
+// Forbidden skips t, in CI too: the kernel does not permit here what the test
+// needs, as in a container, and no package that is installed would help.
+func Forbidden(t testing.TB, format string, args ...any) {
+	t.Helper()
+	t.Skipf("not permitted here: "+format, args...)
+}
+
+// MountSpaces skips t where no name space of mounts can be had.
+func MountSpaces(t testing.TB) {
+	t.Helper()
+	if out, err := exec.Command("unshare", "-m", "true").CombinedOutput(); err != nil {
+		Forbidden(t, "a name space of mounts: %v %s", err, out)
+	}
 }
 
 // Top returns the folder of the module.
@@ -165,13 +182,17 @@ func Installed(t testing.TB) string {
 }
 
 // FreePort returns a TCP port on loopback that nothing uses now, and that no
-// other call in this process gets. It is below those that the kernel gives to
-// clients, one of which could take it before the test's own server does.
+// other call gets, in this process or in one that runs at the same time. It is
+// below those that the kernel gives to clients, one of which could take it
+// before the test's own server does.
 func FreePort(t testing.TB) int {
 	t.Helper()
 	const first, ports = 12000, 18000
 	for range ports {
 		port := first + (os.Getpid()*101+int(portsGiven.Add(1)))%ports
+		if !reserve(port) {
+			continue
+		}
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			l.Close()
@@ -180,6 +201,20 @@ func FreePort(t testing.TB) int {
 	}
 	t.Fatal("no free port")
 	return 0
+}
+
+// reserve takes a port for as long as this process runs, by a name that one
+// socket only can have. Programs that the test starts do not inherit it.
+func reserve(port int) bool {
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return false
+	}
+	if err := unix.Bind(fd, &unix.SockaddrUnix{Name: fmt.Sprintf("@postern-test-port-%d", port)}); err != nil {
+		unix.Close(fd)
+		return false
+	}
+	return true
 }
 
 // portsGiven counts the calls of FreePort.

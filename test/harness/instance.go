@@ -390,6 +390,8 @@ const primaryScript = `mount --bind "$1" "$2" && root=$3 && shift 3 && exec chro
 // AsPrimary returns cmd, a command below the root, with the instance's
 // configuration in the place of the default one.
 func (i *Instance) AsPrimary(cmd *exec.Cmd) *exec.Cmd {
+	i.T.Helper()
+	MountSpaces(i.T)
 	args := []string{"-m", "sh", "-c", primaryScript, "sh", i.Host("etc"), filepath.Join(i.Root, "etc/postfix"), i.Root, cmd.Path}
 	c := exec.Command("unshare", append(args, cmd.Args[1:]...)...)
 	c.Env = slices.DeleteFunc(cmd.Env, func(e string) bool { return strings.HasPrefix(e, "MAIL_CONFIG=") })

@@ -85,6 +85,7 @@ func policydSPF(t *testing.T, conf string) (addr string) {
 // TestPolicydSPF has the SPF policy server look up the records of senders in the
 // DNS: what it says becomes a header field, a refusal or a deferral.
 func TestPolicydSPF(t *testing.T) {
+	harness.MountSpaces(t)
 	d, err := dnstest.Listen(spfNameserver+":53", spfZone)
 	if err != nil {
 		harness.Skip(t, "the name server cannot listen: %v", err)

@@ -18,7 +18,7 @@ func TestStockDebian(t *testing.T) {
 		t.Fatal(err)
 	}
 	if out, err := exec.Command("unshare", "-mn", "true").CombinedOutput(); err != nil {
-		harness.Skip(t, "name spaces are not permitted here: %v %s", err, out)
+		harness.Forbidden(t, "name spaces of mounts and networks: %v %s", err, out)
 	}
 	script, err := filepath.Abs("testdata/stock.sh")
 	if err != nil {
