@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -17,6 +18,9 @@ import (
 // is back: the file system forgets what was not synced, and the journal of new
 // messages restores it.
 func TestPowerCut(t *testing.T) {
+	if _, err := exec.LookPath("mkfs.ext4"); err != nil {
+		harness.Skip(t, "mkfs.ext4 (package e2fsprogs) is not installed")
+	}
 	for _, setting := range []string{"yes", "no"} {
 		t.Run("queue_journal="+setting, func(t *testing.T) {
 			t.Parallel()
@@ -29,7 +33,7 @@ func powerCut(t *testing.T, journal string) {
 	disk := harness.Disk{Image: filepath.Join(t.TempDir(), "disk"), Size: 256 << 20}
 	config := harness.Config{Main: mainCF + "queue_journal = " + journal + "\n", Place: func(dir string) error {
 		if err := disk.Make(dir); err != nil {
-			t.Skipf("a file system of its own cannot be mounted: %v", err)
+			harness.Forbidden(t, "a file system of its own cannot be mounted: %v", err)
 		}
 		return nil
 	}}
@@ -38,7 +42,7 @@ func powerCut(t *testing.T, journal string) {
 	i.Start()
 	acked := floodUntil(t, i, 1500)
 	if err := disk.Cut(); err != nil {
-		t.Skipf("the power of a file system cannot be cut: %v", err)
+		harness.Forbidden(t, "the power of a file system cannot be cut: %v", err)
 	}
 	i.KillAll()
 	i.Until("nobody uses the file system", func() bool { return disk.Unmount() == nil })
@@ -120,7 +124,7 @@ func floodUntil(t *testing.T, i *harness.Instance, n int64) (acked []string) {
 func anotherRun(t *testing.T, i *harness.Instance) {
 	run, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
-		t.Skipf("the kernel does not name its run: %v", err)
+		harness.Forbidden(t, "the kernel does not name its run: %v", err)
 	}
 	files, _ := filepath.Glob(i.Host("queue/journal/new.*"))
 	for _, f := range files {
