@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"slices"
@@ -35,13 +36,27 @@ func inject(t *testing.T, i *harness.Instance, pid int, fault string) (stop func
 		harness.Skip(t, "strace, which makes system calls fail, is not installed")
 	}
 	cmd := exec.Command("strace", "-f", "-q", "-o", "/dev/null", "-e", "inject="+fault, "-p", strconv.Itoa(pid))
+	var out bytes.Buffer
+	cmd.Stderr = &out
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	i.Until("strace is attached", func() bool { return harness.Traced(pid) })
+	ended := make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
+	i.Until("strace is attached", func() bool {
+		select {
+		case <-ended:
+			if strings.Contains(out.String(), "Operation not permitted") {
+				harness.Forbidden(t, "%s", out.String())
+			}
+			t.Fatalf("strace ended: %s", out.String())
+		default:
+		}
+		return harness.Traced(pid)
+	})
 	return func() {
 		cmd.Process.Signal(syscall.SIGINT)
-		cmd.Wait()
+		<-ended
 	}
 }
 

@@ -17,6 +17,7 @@ type load struct {
 	i    *harness.Instance
 	next atomic.Int64
 	stop chan struct{}
+	once sync.Once // closes stop
 	done sync.WaitGroup
 
 	mu      sync.Mutex
@@ -36,6 +37,8 @@ type attempt struct {
 // sendmail processes are killed before they are done.
 func startLoad(i *harness.Instance, clients, users int) *load {
 	l := &load{i: i, stop: make(chan struct{}), sent: map[string]attempt{}, replies: map[string]int{}}
+	// A test that fails must not leave a load to the next one in its slot.
+	i.T.Cleanup(l.end)
 	for n := range clients {
 		l.done.Add(1)
 		go l.repeat(rand.New(rand.NewSource(int64(n))), l.session)
@@ -130,8 +133,9 @@ func (l *load) submit(r *rand.Rand) error {
 	return nil
 }
 
+// end ends the load. A second call does nothing.
 func (l *load) end() {
-	close(l.stop)
+	l.once.Do(func() { close(l.stop) })
 	l.done.Wait()
 }
 
