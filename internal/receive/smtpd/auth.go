@@ -1,14 +1,17 @@
 package smtpd
 
 import (
+	"context"
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"postern/internal/config/param"
 	"postern/internal/ipc/anvil"
 	"postern/internal/protocol/sasl"
+	"postern/internal/protocol/starttls"
 	"postern/internal/service"
 	"postern/internal/table"
 	"postern/internal/table/bdb"
@@ -53,6 +56,7 @@ type saslServer struct {
 	plain, tls sasl.Options // without and with TLS
 	filter     *matchlist.List
 	exceptions *matchlist.List
+	noneLeft   sync.Once // said that no mechanism is left
 }
 
 // saslTimeout is for one answer of the service. Postfix: the same.
@@ -140,27 +144,55 @@ func (s *session) authOffered() bool {
 	return err == nil && !exempt
 }
 
-// mechanisms lists those that the client may use, separated by blanks.
-func (s *session) mechanisms() string {
+// mechanisms lists those that the client may use. Postfix: when none is left the
+// process ends, and with it the reception of all mail; here AUTH is not offered.
+func (s *session) mechanisms() ([]string, error) {
 	list, err := s.sasl.backend.Mechanisms(s.ctx)
 	if err != nil {
-		s.log.Warningf("%v", err)
-		return ""
+		return nil, err
 	}
-	options := s.sasl.plain
+	options, parameter := &s.sasl.plain, "smtpd_sasl_security_options"
 	if s.tls != nil {
-		options = s.sasl.tls
+		options, parameter = &s.sasl.tls, "smtpd_sasl_tls_security_options"
 	}
+	names, err := s.sasl.left(s.ctx, list, options)
+	if err != nil || len(names) > 0 {
+		return names, err
+	}
+	if s.tls == nil && s.Server.tls.Level() != starttls.None {
+		// Under TLS there is more: that is how AUTH is kept for TLS.
+		if secured, err := s.sasl.left(s.ctx, list, &s.sasl.tls); err != nil || len(secured) > 0 {
+			return nil, err
+		}
+	}
+	s.sasl.noneLeft.Do(func() {
+		var offered []string
+		for _, m := range list {
+			offered = append(offered, m.Name)
+		}
+		s.log.Warningf("no SASL authentication mechanisms: %s and smtpd_sasl_mechanism_filter leave none of %q; AUTH is not offered",
+			parameter, strings.Join(offered, " "))
+	})
+	return nil, nil
+}
+
+// left lists the mechanisms that the options and smtpd_sasl_mechanism_filter let
+// through.
+func (v *saslServer) left(ctx context.Context, list []sasl.Mechanism, options *sasl.Options) ([]string, error) {
 	var names []string
 	for _, m := range list {
 		if !options.Allows(m) {
 			continue
 		}
-		if ok, err := s.sasl.filter.MatchString(s.ctx, table.Fold(m.Name, false)); err == nil && ok {
+		ok, err := v.filter.MatchString(ctx, table.Fold(m.Name, false))
+		if err != nil {
+			return nil, err
+		}
+		if ok {
 			names = append(names, m.Name)
 		}
 	}
-	return strings.Join(names, " ")
+	return names, nil
 }
 
 // authenticate is AUTH (RFC 4954).
@@ -188,7 +220,11 @@ func (s *session) authenticate(arg string) outcome {
 		return say(ok(450, "4.7.1", "Error: too many AUTH commands from "+s.peer.addr))
 	}
 	d := &authDialogue{s: s, mech: strings.ToUpper(words[0])}
-	if !slices.Contains(strings.Fields(s.mechanisms()), d.mech) {
+	allowed, err := s.mechanisms()
+	if err != nil {
+		return d.step(sasl.Result{}, err)
+	}
+	if !slices.Contains(allowed, d.mech) {
 		return d.fail(sasl.Result{Outcome: sasl.Failure, Text: "Invalid authentication mechanism"})
 	}
 	initial, has := "", len(words) == 2
@@ -201,7 +237,6 @@ func (s *session) authenticate(arg string) outcome {
 		}
 	}
 	var res sasl.Result
-	var err error
 	d.dlg, res, err = s.sasl.backend.Start(s.ctx, d.mech, s.saslPeer(), initial, has)
 	return d.step(res, err)
 }

@@ -90,7 +90,19 @@ C: NOOP
 S: 250 2.0.0 Ok`, ""},
 		{"no plain text passwords", "smtpd_sasl_security_options = noanonymous, noplaintext", strings.Replace(helloAuth, "250-AUTH PLAIN LOGIN|", "", 1) + `
 C: AUTH PLAIN ` + good + `
-S: 535 5.7.8 Error: authentication failed: Invalid authentication mechanism`, ""},
+S: 535 5.7.8 Error: authentication failed: Invalid authentication mechanism`,
+			`warning: no SASL authentication mechanisms: smtpd_sasl_security_options and smtpd_sasl_mechanism_filter leave none of "PLAIN LOGIN"; AUTH is not offered`},
+		{"the filter leaves nothing", "smtpd_sasl_mechanism_filter = gssapi", strings.Replace(helloAuth, "250-AUTH PLAIN LOGIN|", "", 1) + `
+C: MAIL FROM:<a@b.example>
+S: 250 2.1.0 Ok`, "warning: no SASL authentication mechanisms: "},
+		{"a filter that cannot be asked", "smtpd_sasl_mechanism_filter = fail:filter", strings.Replace(helloAuth, "250-AUTH PLAIN LOGIN|", "", 1) + `
+C: AUTH PLAIN ` + good + `
+S: 454 4.7.0 Temporary authentication failure: authentication service is not available`, "warning: AUTH is not offered to unknown[127.0.0.1]: "},
+		{"the service is not there", "smtpd_sasl_type = dovecot\nsmtpd_sasl_path = nonexistent/socket", strings.Replace(helloAuth, "250-AUTH PLAIN LOGIN|", "", 1) + `
+C: AUTH PLAIN ` + good + `
+S: 454 4.7.0 Temporary authentication failure: authentication service is not available
+C: MAIL FROM:<a@b.example>
+S: 250 2.1.0 Ok`, "warning: AUTH is not offered to unknown[127.0.0.1]: connect to the SASL service: "},
 		{"filtered", "smtpd_sasl_mechanism_filter = !login, static:rest", strings.Replace(helloAuth, " LOGIN|", "|", 1), ""},
 		{"only under TLS", "smtpd_tls_auth_only = yes", hello + `
 C: AUTH PLAIN ` + good + `

@@ -164,10 +164,15 @@ func (s *session) keywords() []string {
 		add("starttls", "STARTTLS")
 	}
 	if s.authOffered() && !s.discards["auth"] {
-		if mechanisms := s.mechanisms(); mechanisms != "" {
-			list = append(list, "AUTH "+mechanisms)
+		mechanisms, err := s.mechanisms()
+		if err != nil {
+			s.log.Warningf("AUTH is not offered to %s: %v", s.subject.LogClient, err)
+		}
+		if len(mechanisms) > 0 {
+			words := strings.Join(mechanisms, " ")
+			list = append(list, "AUTH "+words)
 			if s.conf.SASL.BrokenClients {
-				list = append(list, "AUTH="+mechanisms)
+				list = append(list, "AUTH="+words)
 			}
 		}
 	}
