@@ -2,13 +2,19 @@ package starttls
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -129,6 +135,79 @@ func parseChains(text []byte) ([]tls.Certificate, error) {
 	return all, nil
 }
 
+// preferred chooses among several certificates the one of the kind that the
+// client names first, in its list of ciphers or, with TLS 1.3, of signatures.
+// Postfix: OpenSSL's choice, as long as the order is the client's.
+func preferred(hello *tls.ClientHelloInfo, certs []tls.Certificate) *tls.Certificate {
+	var usable []*tls.Certificate
+	for i := range certs {
+		if hello.SupportsCertificate(&certs[i]) == nil {
+			usable = append(usable, &certs[i])
+		}
+	}
+	switch len(usable) {
+	case 0:
+		return &certs[0]
+	case 1:
+		return usable[0]
+	}
+	for _, kind := range kindsAskedFor(hello) {
+		for _, c := range usable {
+			if keyKind(publicKey(c)) == kind {
+				return c
+			}
+		}
+	}
+	return usable[0]
+}
+
+// The kinds of keys that a client's lists tell apart.
+const (
+	kindRSA     = "RSA"
+	kindECDSA   = "ECDSA"
+	kindEd25519 = "Ed25519"
+)
+
+func keyKind(key crypto.PublicKey) string {
+	switch key.(type) {
+	case *rsa.PublicKey:
+		return kindRSA
+	case *ecdsa.PublicKey:
+		return kindECDSA
+	case ed25519.PublicKey:
+		return kindEd25519
+	}
+	return ""
+}
+
+// kindsAskedFor lists kinds of keys in the client's order, some more than once.
+func kindsAskedFor(hello *tls.ClientHelloInfo) []string {
+	var kinds []string
+	if slices.Contains(hello.SupportedVersions, tls.VersionTLS13) {
+		for _, scheme := range hello.SignatureSchemes {
+			switch scheme {
+			case tls.PSSWithSHA256, tls.PSSWithSHA384, tls.PSSWithSHA512:
+				kinds = append(kinds, kindRSA)
+			case tls.ECDSAWithP256AndSHA256, tls.ECDSAWithP384AndSHA384, tls.ECDSAWithP521AndSHA512:
+				kinds = append(kinds, kindECDSA)
+			case tls.Ed25519:
+				kinds = append(kinds, kindEd25519)
+			}
+		}
+		return kinds
+	}
+	for _, id := range hello.CipherSuites {
+		name, _ := CipherName(id)
+		switch {
+		case strings.HasPrefix(name, "ECDHE-ECDSA-"):
+			kinds = append(kinds, kindECDSA)
+		case strings.HasPrefix(name, "ECDHE-RSA-"), strings.HasPrefix(name, "AES"):
+			kinds = append(kinds, kindRSA)
+		}
+	}
+	return kinds
+}
+
 // publicKey returns the key of a certificate.
 func publicKey(c *tls.Certificate) crypto.PublicKey {
 	if c == nil || c.Leaf == nil {
@@ -145,8 +224,9 @@ func loadCAs(file, dir string, system bool) (*x509.CertPool, error) {
 		files = append(files, file)
 	}
 	if dir != "" {
+		// Postfix: a directory that is not there has no issuers.
 		entries, err := os.ReadDir(dir)
-		if err != nil {
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
 		for _, e := range entries {

@@ -117,6 +117,7 @@ func cipherList(list string) []uint16 {
 	for _, word := range cipherWords(list) {
 		op := word[0]
 		name := strings.ToUpper(strings.TrimLeft(word, "+-!"))
+		name, _, _ = strings.Cut(name, "@") // DEFAULT@SECLEVEL=0: the level has no counterpart
 		for i := range suites {
 			s := &suites[i]
 			if s.keywords == "" || !s.matches(name) {

@@ -37,6 +37,15 @@ func (p *ServerParams) Level(log Logger) Level {
 	return l
 }
 
+// isClientLevel says whether a word is a level that only clients have.
+func isClientLevel(word string) bool {
+	switch strings.ToLower(word) {
+	case "fingerprint", "dane", "dane-only", "verify", "secure", "half-dane":
+		return true
+	}
+	return false
+}
+
 // A Server makes the server's side of TLS sessions. It may be used from several
 // goroutines. Its certificates are read again when their files change.
 type Server struct {
@@ -69,8 +78,11 @@ type Around struct {
 
 // Open reads the certificates and checks the parameters. Without certificates
 // the server is nil, and TLS is not offered: the log says so. With certificates
-// that cannot be used it is there and not Available.
+// or parameters that cannot be used it is there and not Available.
 func (p *ServerParams) Open(a Around) (*Server, error) {
+	if _, ok := ParseLevel(p.SecurityLevel); !ok && p.SecurityLevel != "" && !isClientLevel(p.SecurityLevel) {
+		return nil, fmt.Errorf("smtpd_tls_security_level = %s: invalid TLS level: use none, may or encrypt", p.SecurityLevel)
+	}
 	level := p.Level(a.Log)
 	if p.WrapperMode {
 		level = Encrypt
@@ -91,25 +103,18 @@ func (p *ServerParams) Open(a Around) (*Server, error) {
 	}
 	s := &Server{log: a.Log, level: level, depth: p.CcertVerifyDepth, ask: p.AskCcert || p.ReqCcert && level == Encrypt,
 		require: p.ReqCcert && level == Encrypt,
-		digest:  p.FingerprintDigest, LogLevel: logLevel(p.LogLevel), tickets: tickets{ask: a.Tickets, log: a.Log}}
+		digest:  p.FingerprintDigest, LogLevel: logLevel(p.LogLevel, a.Log), tickets: tickets{ask: a.Tickets, log: a.Log}}
 	if a.SNI != nil {
 		s.sni = &sniMap{lookup: a.SNI}
-	}
-	if _, err := fingerprint(s.digest, nil); err != nil {
-		return nil, fmt.Errorf("smtpd_tls_fingerprint_digest: %w", err)
 	}
 	if p.ReqCcert && !s.require {
 		a.Log.Warningf("Can't require client certs unless TLS is required")
 	}
-	var err error
-	if s.base, err = p.config(level, a.Log); err != nil {
-		return nil, err
-	}
-	if s.verify.Roots, err = loadCAs(p.CAFile, p.CAPath, p.AppendDefaultCA); err != nil {
-		return nil, err
-	}
-	if s.ask && s.verify.Roots != nil {
-		s.base.ClientCAs = s.verify.Roots // their names are told to the client
+	if err := s.configure(p, a.Log); err != nil {
+		// Postfix: mail goes on in plain text where it may.
+		a.Log.Warningf("%v: disabling TLS support", err)
+		s.base = nil
+		return s, nil
 	}
 	s.verify.KeyUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth} // or none: a certificate for anything
 	s.certs = openStore(p.Keys, a.Log, a.Lost)
@@ -123,12 +128,29 @@ func (p *ServerParams) Open(a Around) (*Server, error) {
 	return s, nil
 }
 
-// Available says whether there is a certificate to work with.
-func (s *Server) Available() bool { return s.sni != nil || len(s.certs.current()) > 0 }
+// configure takes over what may be wrong in the parameters.
+func (s *Server) configure(p *ServerParams, log Logger) (err error) {
+	if _, err := fingerprint(s.digest, nil); err != nil {
+		return fmt.Errorf("smtpd_tls_fingerprint_digest: %w", err)
+	}
+	if s.base, err = p.config(s.level, log); err != nil {
+		return err
+	}
+	if s.verify.Roots, err = loadCAs(p.CAFile, p.CAPath, p.AppendDefaultCA); err != nil {
+		return fmt.Errorf("smtpd_tls_CAfile, smtpd_tls_CApath: %w", err)
+	}
+	return nil
+}
+
+// Available says whether there are usable parameters and a certificate to work
+// with.
+func (s *Server) Available() bool {
+	return s.base != nil && (s.sni != nil || len(s.certs.current()) > 0)
+}
 
 // Close ends the watch over the files.
 func (s *Server) Close() {
-	if s != nil {
+	if s != nil && s.certs != nil {
 		s.certs.close()
 	}
 }
@@ -198,7 +220,7 @@ func (p *ServerParams) options(log Logger) (noTickets bool) {
 	return noTickets
 }
 
-func logLevel(s string) int {
+func logLevel(s string, log Logger) int {
 	switch strings.ToLower(s) {
 	case "0", "none":
 		return 0
@@ -211,6 +233,7 @@ func logLevel(s string) int {
 	case "4":
 		return 4
 	}
+	log.Warningf("unknown smtpd_tls_loglevel value %q: using 1", s)
 	return 1
 }
 
@@ -245,13 +268,7 @@ func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	if len(certs) == 0 {
 		return nil, errNoCertificate
 	}
-	chosen := &certs[0]
-	for i := range certs {
-		if hello.SupportsCertificate(&certs[i]) == nil {
-			chosen = &certs[i]
-			break
-		}
-	}
+	chosen := preferred(hello, certs)
 	if conn != nil {
 		conn.cert = chosen
 	}

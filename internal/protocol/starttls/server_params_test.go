@@ -2,7 +2,9 @@ package starttls
 
 import (
 	"fmt"
+	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"postern/internal/config/maincf"
@@ -44,6 +46,39 @@ func TestSettingsWithoutEffect(t *testing.T) {
 		}
 		if !slices.Equal(log, want) {
 			t.Errorf("%s = %s: got %q, want %q", tt.name, tt.value, []string(log), want)
+		}
+	}
+}
+
+// What cannot be used in the parameters costs TLS and nothing else.
+func TestSettingsThatCannotBeUsed(t *testing.T) {
+	chain := filepath.Join(t.TempDir(), "chain")
+	writeCert(t, chain, "mail.example")
+	for _, tt := range []struct{ name, value, want string }{
+		{"smtpd_tls_protocols", "TLSv9", `invalid TLS protocol "TLSv9" in "TLSv9"`},
+		{"smtpd_tls_protocols", "!TLSv1.2, !TLSv1.3", `no TLS protocol is left in "!TLSv1.2, !TLSv1.3"`},
+		{"smtpd_tls_ciphers", "nonsense", `invalid TLS cipher grade "nonsense"`},
+		{"smtpd_tls_ciphers", "null", `TLS cipher grade "null": ciphers without encryption are not supported`},
+		{"smtpd_tls_exclude_ciphers", "ALL", `TLS cipher grade "medium": no cipher is left of `},
+		{"smtpd_tls_fingerprint_digest", "crc32", `smtpd_tls_fingerprint_digest: `},
+		{"smtpd_tls_CAfile", "/nonexistent", `smtpd_tls_CAfile, smtpd_tls_CApath: open /nonexistent: `},
+	} {
+		var p ServerParams
+		set := param.NewSet()
+		p.Params(set)
+		conf := maincf.Empty("main.cf").Override("compatibility_level", "3.11", "test").Override("smtpd_tls_security_level", "may", "test").
+			Override("smtpd_tls_chain_files", chain, "test").Override(tt.name, tt.value, "test")
+		if err := set.Load(conf); err != nil {
+			t.Fatal(err)
+		}
+		var log lines
+		s, err := p.Open(Around{Log: &log})
+		if err != nil || s == nil || s.Available() || s.Level() != May {
+			t.Errorf("%s = %s: %+v, %v", tt.name, tt.value, s, err)
+		}
+		s.Close()
+		if len(log) != 1 || !strings.HasPrefix(log[0], tt.want) || !strings.HasSuffix(log[0], ": disabling TLS support") {
+			t.Errorf("%s = %s: got %q, want %q", tt.name, tt.value, []string(log), tt.want)
 		}
 	}
 }

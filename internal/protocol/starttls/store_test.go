@@ -141,6 +141,27 @@ func TestSeveralKeys(t *testing.T) {
 			t.Errorf("want %s: %v", want, err)
 		}
 	}
+	// A client that can use both gets the kind that it names first.
+	for want, c := range map[string]*tls.ClientHelloInfo{
+		"rsa.example": {SupportedVersions: []uint16{tls.VersionTLS13}, CipherSuites: []uint16{tls.TLS_AES_128_GCM_SHA256},
+			SupportedCurves: []tls.CurveID{tls.X25519, tls.CurveP256}, SignatureSchemes: []tls.SignatureScheme{tls.PSSWithSHA256, tls.ECDSAWithP256AndSHA256}},
+		"ecdsa.example": {SupportedVersions: []uint16{tls.VersionTLS13}, CipherSuites: []uint16{tls.TLS_AES_128_GCM_SHA256},
+			SupportedCurves: []tls.CurveID{tls.X25519, tls.CurveP256}, SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256, tls.PSSWithSHA256}},
+	} {
+		if chosen, err := s.certificate(c); err != nil || chosen.Leaf.Subject.CommonName != want {
+			t.Errorf("TLS 1.3: want %s: %v", want, err)
+		}
+	}
+	for want, list := range map[string][]uint16{
+		"rsa.example":   {tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256},
+		"ecdsa.example": {tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256},
+	} {
+		c := &tls.ClientHelloInfo{SupportedVersions: []uint16{tls.VersionTLS12}, CipherSuites: list, SupportedPoints: []uint8{0},
+			SupportedCurves: []tls.CurveID{tls.X25519, tls.CurveP256}, SignatureSchemes: []tls.SignatureScheme{tls.ECDSAWithP256AndSHA256, tls.PSSWithSHA256}}
+		if chosen, err := s.certificate(c); err != nil || chosen.Leaf.Subject.CommonName != want {
+			t.Errorf("TLS 1.2: want %s: %v", want, err)
+		}
+	}
 }
 
 // A ticket of one process is good in another one that has the same keys.

@@ -41,7 +41,9 @@ func ParseProtocols(list string) (Versions, error) {
 	}
 	on := map[uint16]bool{}
 	off := map[uint16]bool{}
-	for _, word := range strings.FieldsFunc(list, func(r rune) bool { return strings.ContainsRune(", \t\r\n:", r) }) {
+	floor := uint16(0) // from ">="
+	bounds := strings.NewReplacer(">= ", ">=", "<= ", "<=", "! ", "!").Replace(list)
+	for _, word := range strings.FieldsFunc(bounds, func(r rune) bool { return strings.ContainsRune(", \t\r\n:", r) }) {
 		name := strings.TrimLeft(word, "!<>=")
 		op := word[:len(word)-len(name)]
 		n, ok := versionNumber(name)
@@ -49,7 +51,7 @@ func ParseProtocols(list string) (Versions, error) {
 		case !ok:
 			return v, fmt.Errorf("invalid TLS protocol %q in %q", word, list)
 		case op == ">=":
-			v.Min = n
+			v.Min, floor = n, n
 		case op == "<=":
 			v.Max = n
 		case op == "!":
@@ -60,19 +62,25 @@ func ParseProtocols(list string) (Versions, error) {
 			return v, fmt.Errorf("invalid TLS protocol %q in %q", word, list)
 		}
 	}
-	if err := v.narrow(on, off); err != nil {
+	if err := v.narrow(on, off, floor); err != nil {
 		return v, fmt.Errorf("%w in %q", err, list)
 	}
 	return v, nil
 }
 
-// narrow applies the versions named and those excluded.
-func (v *Versions) narrow(on, off map[uint16]bool) error {
+// narrow applies the versions named and those excluded. Postfix: a bound and a
+// list both count.
+func (v *Versions) narrow(on, off map[uint16]bool, floor uint16) error {
 	if len(on) > 0 {
-		v.Min, v.Max = tls.VersionTLS13, 0
+		lowest, highest := uint16(tls.VersionTLS13), uint16(0)
 		for n := range on {
-			v.Min, v.Max = min(v.Min, n), max(v.Max, n)
+			lowest, highest = min(lowest, n), max(highest, n)
 		}
+		lowest = max(lowest, floor)
+		if v.Max != 0 {
+			highest = min(highest, v.Max)
+		}
+		v.Min, v.Max = lowest, highest
 	}
 	v.Min = max(v.Min, tls.VersionTLS10)
 	top := v.Max

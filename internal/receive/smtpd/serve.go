@@ -99,6 +99,11 @@ func (s *session) setPeer(p peer) {
 // converse is the dialogue, from greeting to end.
 func (s *session) converse() {
 	if s.conf.TLS.WrapperMode && s.Server.tls != nil {
+		if !s.Server.tls.Available() {
+			s.log.Warningf("Wrapper-mode request dropped from %s for service %s. TLS context initialization failed. For details see earlier warnings in your logs.",
+				s.subject.LogClient, s.name)
+			return
+		}
 		if !s.handshake() {
 			if s.reason != "" {
 				s.logLost()
