@@ -103,7 +103,9 @@ C: AUTH PLAIN ` + good + `
 S: 454 4.7.0 Temporary authentication failure: authentication service is not available
 C: MAIL FROM:<a@b.example>
 S: 250 2.1.0 Ok`, "warning: AUTH is not offered to unknown[127.0.0.1]: connect to the SASL service: "},
-		{"filtered", "smtpd_sasl_mechanism_filter = !login, static:rest", strings.Replace(helloAuth, " LOGIN|", "|", 1), ""},
+		{"filtered", "smtpd_sasl_mechanism_filter = !login, static:rest", strings.Replace(helloAuth, " LOGIN|", "|", 1) + `
+C: AUTH LOGIN
+S: 535 5.7.8 Error: authentication failed: Invalid authentication mechanism`, ""},
 		{"only under TLS", "smtpd_tls_auth_only = yes", hello + `
 C: AUTH PLAIN ` + good + `
 S: 503 5.5.1 Error: authentication not enabled`, ""},
