@@ -2,8 +2,10 @@ package master
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -127,23 +129,39 @@ func (s *supervisor) told(c *child, what byte) {
 }
 
 // busyWarning is how often the state of a service is told again.
-const busyWarning = 200 * time.Second
+const busyWarning = 1000 * time.Second
 
 // warnBusy tells that all sessions of a network service are taken.
 func (s *supervisor) warnBusy(e *entry) {
-	if e.Type != "inet" || time.Since(e.warned) < busyWarning {
+	if !s.stressful(e) || time.Since(e.warned) < busyWarning {
 		return
 	}
 	e.warned = time.Now()
-	s.log.Warningf("service %q (%s) has reached its process limit %q: new clients may experience noticeable delays", e.Name, portOf(e), strconv.Itoa(e.Limit))
+	s.log.Warningf("service %q (%s) has reached its process limit %q: new clients may experience noticeable delays", e.Name, s.portOf(e), strconv.Itoa(e.Limit))
 	s.log.Warningf("to avoid this condition, increase the process count in master.cf or reduce the service time per client")
 	s.log.Warningf("see https://www.postfix.org/STRESS_README.html for examples of stress-adapting configuration settings")
 }
 
-// portOf is the port of an inet service as text.
-func portOf(e *entry) string {
-	_, port, _ := splitHostPort(e.Name)
-	return port
+// stressful says that a service has more than one place, and clients of other
+// hosts. Postfix: the others have no stress state.
+func (s *supervisor) stressful(e *entry) bool {
+	return e.Type == "inet" && e.Limit != 1 && slices.ContainsFunc(s.conf.addrs[e.Key()], func(a address) bool {
+		ip, err := netip.ParseAddr(a.ip)
+		return err != nil || !ip.IsLoopback()
+	})
+}
+
+// portOf is where an inet service listens: its port as a number, and the host
+// that its name has.
+func (s *supervisor) portOf(e *entry) string {
+	host, port, _ := splitHostPort(e.Name)
+	if addrs := s.conf.addrs[e.Key()]; len(addrs) > 0 {
+		port = strconv.Itoa(addrs[0].port)
+	}
+	if host == "" {
+		return port
+	}
+	return "[" + host + "]:" + port
 }
 
 // drain tells the child to accept no more and to finish.

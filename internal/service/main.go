@@ -316,7 +316,6 @@ func (s *process) prepare() error {
 	if s.program.Unlimited && limit != 0 {
 		return fmt.Errorf("service %s requires a process limit of 0", s.opt.name)
 	}
-	s.stress.enabled = s.opt.typ == "inet"
 	s.env = &Env{
 		Program:    s.opt.program,
 		Name:       s.opt.name,

@@ -115,6 +115,9 @@ func (v *server) source(f *os.File) (source, error) {
 	if err != nil {
 		return nil, err
 	}
+	if v.opt.typ == "inet" && v.opt.limit != 1 && !loopback(l.Addr()) {
+		v.stress.enabled = true
+	}
 	return &listener{l: l, passed: v.opt.typ == "pass"}, nil
 }
 

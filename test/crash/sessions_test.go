@@ -14,11 +14,17 @@ import (
 	"postern/test/harness"
 )
 
-// crowd is an instance that takes n sessions, of one client as well.
+// crowd is an instance that takes n sessions, of one client as well. It listens
+// for other hosts, too: without them there is no stress.
 func crowd(t *testing.T, n int) *harness.Instance {
 	i := harness.New(t, harness.Postern, harness.Config{
 		Main: fmt.Sprintf("default_process_limit = %d\nsmtpd_client_connection_count_limit = 0\ndefault_transport = discard\nsmtpd_timeout = ${stress?{3}:{300}}s\n", n),
 	})
+	master, err := os.ReadFile(i.Host("etc/master.cf"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.WriteFile("etc/master.cf", strings.Replace(string(master), "127.0.0.1:", "0.0.0.0:", 1))
 	i.Start()
 	return i
 }

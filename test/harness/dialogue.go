@@ -18,7 +18,9 @@ import (
 // sent without CRLF, with \r \n \0 \xNN escapes. "S!" stands for the end of the
 // connection. "C! TLS" makes the TLS handshake, whatever certificate the server
 // has; with "C! TLS FILE" the client shows the certificate and key of a PEM file,
-// and a handshake that fails becomes the line "S! TLS". Other lines are kept. The client's own address is from, or any when that is empty.
+// and a handshake that fails becomes the line "S! TLS". "C~ N MILLISECONDS text"
+// sends text N times, as slowly as that, until the server hangs up. Other lines are
+// kept. The client's own address is from, or any when that is empty.
 func Dialogue(addr, from, script string, mask func(string) string) (string, error) {
 	d := net.Dialer{Timeout: Wait}
 	if from != "" {
@@ -38,6 +40,12 @@ func Dialogue(addr, from, script string, mask func(string) string) (string, erro
 			out.WriteString(line + "\n")
 		case strings.HasPrefix(line, "C- "):
 			send.WriteString(unescape(line[3:]))
+			out.WriteString(line + "\n")
+		case strings.HasPrefix(line, "C~ "):
+			if err := pace(c, send.String(), line); err != nil {
+				return out.String(), err
+			}
+			send.Reset()
 			out.WriteString(line + "\n")
 		case line == "S! TLS":
 		case line == "C! TLS", strings.HasPrefix(line, "C! TLS "):
@@ -73,6 +81,29 @@ func Dialogue(addr, from, script string, mask func(string) string) (string, erro
 		}
 	}
 	return out.String(), nil
+}
+
+// pace sends what waits, and then slowly what the line "C~ N MILLISECONDS text"
+// says. A server that does not want to hear the rest is no error.
+func pace(c net.Conn, waiting, line string) error {
+	var count, millis int
+	if _, err := fmt.Sscanf(line, "C~ %d %d", &count, &millis); err != nil {
+		return fmt.Errorf("%q: %w", line, err)
+	}
+	text := unescape(strings.SplitN(line, " ", 4)[3])
+	c.SetDeadline(time.Now().Add(Wait))
+	if _, err := c.Write([]byte(waiting)); err != nil {
+		return err
+	}
+	tick := time.NewTicker(time.Duration(millis) * time.Millisecond)
+	defer tick.Stop()
+	for range count {
+		<-tick.C
+		if _, err := c.Write([]byte(text)); err != nil {
+			return nil
+		}
+	}
+	return nil
 }
 
 // secured makes the client's side of a TLS session, with the certificate and the

@@ -274,11 +274,13 @@ func (i *Instance) Start() {
 // started is what master logs when every socket is open.
 const started = "]: daemon started -- version "
 
-// listening says whether something listens on 127.0.0.1:port. It looks at the
+// listening says whether something listens on 127.0.0.1:port, or on that port of
+// all addresses. It looks at the
 // kernel's table, because a connection would appear in the log.
 func listening(port int) bool {
 	b, err := os.ReadFile("/proc/net/tcp")
-	return err == nil && strings.Contains(string(b), fmt.Sprintf(" 0100007F:%04X 00000000:0000 0A ", port))
+	return err == nil && (strings.Contains(string(b), fmt.Sprintf(" 0100007F:%04X 00000000:0000 0A ", port)) ||
+		strings.Contains(string(b), fmt.Sprintf(" 00000000:%04X 00000000:0000 0A ", port)))
 }
 
 func (i *Instance) launch() {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,15 +16,17 @@ import (
 // its script says and keeps what it was asked.
 //
 // The script has lines "name=value answer": the first whose attribute has that
-// value, or "* answer", counts. An answer is an action, "DROP" to hang up, or
-// "RAW text" with \n escapes for something that is no reply.
+// value, or "* answer", counts. An answer is an action, "DROP" to hang up, "HANG" to
+// say nothing until the client hangs up, "LAST action" to hang up after it, "LONG N"
+// for an action of N octets, or "RAW text" with \n escapes for something that is no reply.
 type Policy struct {
 	Port  int
 	rules [][2]string
 
-	mu    sync.Mutex
-	asked []string
-	conns []net.Conn
+	mu     sync.Mutex
+	asked  []string
+	conns  []net.Conn
+	served []int // requests of each connection
 }
 
 func (p *Policy) hangUp() {
@@ -60,11 +63,13 @@ func NewPolicy(t testing.TB, script string) *Policy {
 				return
 			}
 			p.mu.Lock()
+			n := len(p.conns)
 			p.conns = append(p.conns, c)
+			p.served = append(p.served, 0)
 			p.mu.Unlock()
 			sessions.Go(func() {
 				defer c.Close()
-				p.serve(c)
+				p.serve(c, n)
 			})
 		}
 	})
@@ -78,7 +83,15 @@ func (p *Policy) Asked() []string {
 	return slices.Clone(p.asked)
 }
 
-func (p *Policy) serve(c net.Conn) {
+// Served returns how many requests came over each connection, in the order of
+// their beginning.
+func (p *Policy) Served() []int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.served)
+}
+
+func (p *Policy) serve(c net.Conn, n int) {
 	in := bufio.NewScanner(c)
 	var request []string
 	for {
@@ -92,17 +105,27 @@ func (p *Policy) serve(c net.Conn) {
 		}
 		p.mu.Lock()
 		p.asked = append(p.asked, request...)
+		p.served[n]++
 		p.mu.Unlock()
 		answer := p.answer(request)
 		request = nil
-		if answer == "DROP" {
+		switch answer {
+		case "DROP":
 			return
+		case "HANG":
+			continue
+		}
+		last := strings.HasPrefix(answer, "LAST ")
+		answer = strings.TrimPrefix(answer, "LAST ")
+		if size, ok := strings.CutPrefix(answer, "LONG "); ok {
+			length, _ := strconv.Atoi(size)
+			answer = strings.Repeat("x", length)
 		}
 		text := "action=" + answer + "\n\n"
 		if raw, ok := strings.CutPrefix(answer, "RAW "); ok {
 			text = strings.ReplaceAll(raw, `\n`, "\n")
 		}
-		if _, err := fmt.Fprint(c, text); err != nil {
+		if _, err := fmt.Fprint(c, text); err != nil || last {
 			return
 		}
 	}

@@ -13,7 +13,7 @@ import (
 const nameserver = "127.0.0.153:53"
 
 // startDNS answers for the names of testdata/zone.txt.
-func startDNS(t *testing.T) {
+func startDNS(t *testing.T) *dnstest.Server {
 	t.Helper()
 	zone, err := os.ReadFile("testdata/zone.txt")
 	if err != nil {
@@ -24,4 +24,5 @@ func startDNS(t *testing.T) {
 		harness.Skip(t, "the name server of the archives cannot listen: %v", err)
 	}
 	t.Cleanup(s.Close)
+	return s
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"postern/internal/protocol/dns/dnstest"
 	"postern/test/harness"
 )
 
@@ -30,7 +31,7 @@ var (
 
 func TestOracle(t *testing.T) {
 	harness.Root(t)
-	startDNS(t)
+	names := startDNS(t)
 	files, err := filepath.Glob("testdata/*.txtar")
 	if err != nil || len(files) == 0 {
 		t.Fatalf("no archives: %v", err)
@@ -47,10 +48,10 @@ func TestOracle(t *testing.T) {
 				t.Parallel()
 			}
 			if *real || *update {
-				t.Run("postfix", func(t *testing.T) { oracle(t, file, archive) })
+				t.Run("postfix", func(t *testing.T) { oracle(t, file, archive, names) })
 			}
 			if !*update {
-				t.Run("postern", func(t *testing.T) { compare(t, file, archive, harness.Postern) })
+				t.Run("postern", func(t *testing.T) { compare(t, file, archive, names, harness.Postern) })
 			}
 		})
 	}
@@ -58,15 +59,15 @@ func TestOracle(t *testing.T) {
 
 // oracle checks, or with -update rewrites, what the real Postfix says. An
 // archive of a feature that is newer than the packaged Postfix has no oracle.
-func oracle(t *testing.T, file string, archive *txtar.Archive) {
+func oracle(t *testing.T, file string, archive *txtar.Archive, names *dnstest.Server) {
 	if newer(archive) {
 		t.Skip("the behaviour is newer than the packaged Postfix")
 	}
 	if !*update {
-		compare(t, file, archive, harness.Postfix)
+		compare(t, file, archive, names, harness.Postfix)
 		return
 	}
-	result := play(t, archive, harness.Postfix)
+	result := play(t, archive, names, harness.Postfix)
 	for _, f := range result {
 		harness.SetSection(archive, f.Name, f.Data)
 	}
@@ -81,9 +82,9 @@ func newer(archive *txtar.Archive) bool { return strings.Contains(string(archive
 
 // compare plays the archive against s and compares every observed section with
 // the one that is expected: "NAME.postern" goes before NAME for Postern.
-func compare(t *testing.T, file string, archive *txtar.Archive, s harness.System) {
+func compare(t *testing.T, file string, archive *txtar.Archive, names *dnstest.Server, s harness.System) {
 	differs := false
-	for _, f := range play(t, archive, s) {
+	for _, f := range play(t, archive, names, s) {
 		want, ok := harness.Section(archive, f.Name+"."+s.Name)
 		if !ok {
 			want, _ = harness.Section(archive, f.Name)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"postern/internal/protocol/dns/dnstest"
 	"postern/internal/protocol/milter/miltertest"
 	"postern/test/harness"
 )
@@ -29,6 +30,8 @@ type player struct {
 	ports   map[string]int
 	seen    strings.Builder // the section "want"
 	out     []txtar.File
+	names   *dnstest.Server
+	heard   int // the questions of names before this player began
 	started bool
 	primary bool // commands see the instance's configuration as the default one
 }
@@ -46,6 +49,7 @@ type player struct {
 //	policy NAME          start a policy server from section NAME; @NAME@ is its port
 //	port NAME...         reserve ports: @NAME@ in master.cf, for more services that listen
 //	dialogue NAME [from ADDR] [at PORT]  play section NAME; what the server said becomes its contents
+//	hold PORT            a client connects, is greeted and keeps silent to the end; the greeting goes to "want"
 //	settle               wait until every message is delivered or deferred
 //	await PATTERN        wait until a line of the log matches
 //	run [<SECTION] COMMAND ARGS…    run a command, its output and status go to "want"
@@ -56,33 +60,40 @@ type player struct {
 //	milter NAME          start a scripted milter from section NAME; @NAME@ is its port
 //	milted NAME          what the milter was told goes to "want"
 //	asked NAME           what the policy server was asked goes to "want", without what differs in each run
+//	served NAME          how many requests came over each connection of the policy server goes to "want"
+//	questions DOMAIN     what the name server was asked about names below a domain, which no other archive uses, goes to "want"
 //	queue NAME           the number of messages in a queue goes to "want"
 //	log [PROGRAM…]       the log, or that of some programs, goes to "want"
 //	decisions            the log of smtpd goes to "want", with all queue ids alike
 //	primary              commands see the configuration of the instance as the default one, without MAIL_CONFIG
 //	write PATH SECTION MODE OWNER    write a file below the root before or after the start
 var commands = map[string]func(p *player, args []string){
-	"sink":     (*player).sink,
-	"port":     (*player).reserve,
-	"policy":   (*player).policy,
-	"asked":    (*player).asked,
-	"auth":     func(p *player, args []string) { harness.NewAuth(p.t, p.i, p.section(args[0])) },
-	"start":    func(p *player, _ []string) { p.start() },
-	"stop":     func(p *player, _ []string) { p.i.Stop(); p.started = false },
-	"dialogue": (*player).dialogue,
-	"await":    func(p *player, args []string) { p.i.WaitLog(strings.Join(args, " ")) },
-	"settle":   func(p *player, _ []string) { p.i.WaitSettled() },
-	"run":      func(p *player, args []string) { p.run(0, args) },
-	"as":       func(p *player, args []string) { p.run(users[args[0]], args[1:]) },
-	"maildir":  (*player).maildir,
-	"mailbox":  (*player).mailbox,
-	"file":     (*player).file,
-	"sunk":     (*player).sunk,
-	"milter":   (*player).milter,
-	"milted":   (*player).milted,
-	"queue":    (*player).queue,
-	"log":      (*player).log,
-	"write":    (*player).write,
+	"sink":   (*player).sink,
+	"port":   (*player).reserve,
+	"policy": (*player).policy,
+	"asked":  (*player).asked,
+	"served": func(p *player, args []string) {
+		p.show("served "+args[0], fmt.Sprintln(p.servers[args[0]].Served()))
+	},
+	"questions": (*player).questions,
+	"hold":      (*player).hold,
+	"auth":      func(p *player, args []string) { harness.NewAuth(p.t, p.i, p.section(args[0])) },
+	"start":     func(p *player, _ []string) { p.start() },
+	"stop":      func(p *player, _ []string) { p.i.Stop(); p.started = false },
+	"dialogue":  (*player).dialogue,
+	"await":     func(p *player, args []string) { p.i.WaitLog(strings.Join(args, " ")) },
+	"settle":    func(p *player, _ []string) { p.i.WaitSettled() },
+	"run":       func(p *player, args []string) { p.run(0, args) },
+	"as":        func(p *player, args []string) { p.run(users[args[0]], args[1:]) },
+	"maildir":   (*player).maildir,
+	"mailbox":   (*player).mailbox,
+	"file":      (*player).file,
+	"sunk":      (*player).sunk,
+	"milter":    (*player).milter,
+	"milted":    (*player).milted,
+	"queue":     (*player).queue,
+	"log":       (*player).log,
+	"write":     (*player).write,
 	"decisions": func(p *player, _ []string) {
 		text := p.logOf([]string{"smtpd"})
 		p.show("decisions", numberedID.ReplaceAllString(text, "QID"))
@@ -92,9 +103,10 @@ var commands = map[string]func(p *player, args []string){
 
 var users = map[string]uint32{"root": 0, "alice": 2301, "bob": 2302, "carol": 2303, "vmail": 2200}
 
-func play(t *testing.T, archive *txtar.Archive, s harness.System) []txtar.File {
+func play(t *testing.T, archive *txtar.Archive, names *dnstest.Server, s harness.System) []txtar.File {
 	p := &player{t: t, archive: archive, sinks: map[string]*harness.Sink{}, servers: map[string]*harness.Policy{},
-		milters: map[string]*miltertest.Milter{}, ports: map[string]int{}}
+		milters: map[string]*miltertest.Milter{}, ports: map[string]int{},
+		names: names, heard: len(names.Queries())}
 	p.i = harness.New(t, s, harness.Config{})
 	p.ports["smtp"] = p.i.Port
 	for _, line := range strings.Split(string(archive.Comment), "\n") {
@@ -212,6 +224,18 @@ func (p *player) asked(args []string) {
 		lines = append(lines, l)
 	}
 	p.show("asked "+args[0], strings.Join(lines, "\n"))
+}
+
+// questions shows what was asked about names below a domain.
+func (p *player) questions(args []string) {
+	var lines []string
+	for _, q := range p.names.Queries()[p.heard:] {
+		name, _, _ := strings.Cut(q, " ")
+		if strings.HasSuffix(name, "."+args[0]) {
+			lines = append(lines, q)
+		}
+	}
+	p.show("questions "+args[0], strings.Join(lines, "\n"))
 }
 
 // reserve chooses free ports for further services of master.cf.

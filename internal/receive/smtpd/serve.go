@@ -85,7 +85,7 @@ func (s *session) setPeer(p peer) {
 	s.limited = false
 	if s.counter != nil && !s.xclientAllowed() {
 		exempt, err := s.exceptions.Match(s.ctx, p.name, p.addr)
-		s.limited = err == nil && !exempt
+		s.limited = err != nil || !exempt // Postfix: limits hold where the list cannot be asked
 	}
 	if s.Server.bareNewline != smtp.AllowBareLF {
 		s.bareNewline = s.Server.bareNewline

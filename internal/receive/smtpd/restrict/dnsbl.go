@@ -112,7 +112,7 @@ func (s *rblSite) matches(a netip.Addr) bool {
 // rblListed asks a DNS list about a query name ("1.2.0.192" or a domain).
 func (v *eval) rblListed(site *rblSite, query string) (found, retry bool) {
 	name := query + "." + site.domain
-	a := v.listLookup(name)
+	a, known := v.listLookup(name, dns.A)
 	v.foundKey, v.answer = name, a.Reason
 	switch a.Class {
 	case dns.OK:
@@ -128,10 +128,18 @@ func (v *eval) rblListed(site *rblSite, query string) (found, retry bool) {
 		}
 	case dns.NotFound:
 	default:
-		v.env.Log.Warningf("%s: RBL lookup error: %s", name, a.Reason)
+		if !known {
+			v.env.Log.Warningf("%s: RBL lookup error: %s", name, a.Reason)
+		}
 		return false, true
 	}
 	return false, false
+}
+
+// A listQuestion is what a DNS list is asked.
+type listQuestion struct {
+	name string
+	kind dns.Type
 }
 
 // A listAnswer is what a DNS list said, for as long as that may be believed.
@@ -143,19 +151,27 @@ type listAnswer struct {
 // maxListAnswers bounds the answers that a session remembers.
 const maxListAnswers = 100
 
-// listLookup asks a DNS list once for all recipients of a session.
-func (v *eval) listLookup(name string) dns.Answer {
-	if known, ok := v.s.lists[name]; ok && v.env.Now().Before(known.until) {
-		return known.answer
+// listSilence is how long a session does not ask again a list that gave no
+// answer: a client with many recipients does not wait for each of them.
+const listSilence = time.Minute
+
+// listLookup asks a DNS list once for all recipients of a session, and says
+// whether the answer was known from before.
+func (v *eval) listLookup(name string, kind dns.Type) (a dns.Answer, known bool) {
+	q := listQuestion{name, kind}
+	if old, ok := v.s.lists[q]; ok && v.env.Now().Before(old.until) {
+		return old.answer, true
 	}
-	a := v.env.DNS.Lookup(v.ctx, name, dns.A)
-	if a.Class == dns.OK || a.Class == dns.NotFound {
-		if v.s.lists == nil || len(v.s.lists) >= maxListAnswers {
-			v.s.lists = map[string]listAnswer{}
-		}
-		v.s.lists[name] = listAnswer{a, v.env.Now().Add(a.TTL)}
+	a = v.env.DNS.Lookup(v.ctx, name, kind)
+	if v.s.lists == nil || len(v.s.lists) >= maxListAnswers {
+		v.s.lists = map[listQuestion]listAnswer{}
 	}
-	return a
+	hold := a.TTL
+	if a.Class != dns.OK && a.Class != dns.NotFound {
+		hold = listSilence
+	}
+	v.s.lists[q] = listAnswer{a, v.env.Now().Add(hold)}
+	return a, false
 }
 
 // reversed is the query name of an address.
@@ -239,19 +255,19 @@ func permitDNSWLClient(v *eval, it *item) Verdict {
 	if !ok {
 		return Verdict{}
 	}
-	return v.allowlisted(it, query)
+	return v.allowlisted(it, query, v.s.ClientAddr)
 }
 
 func permitRHSWLClient(v *eval, it *item) Verdict {
 	if v.s.ClientName == "unknown" {
 		return Verdict{}
 	}
-	return v.allowlisted(it, v.s.ClientName)
+	return v.allowlisted(it, v.s.ClientName, v.s.ClientName)
 }
 
 // allowlisted permits mail for which this system is responsible; it opens no
 // relay (Postfix: the same).
-func (v *eval) allowlisted(it *item, query string) Verdict {
+func (v *eval) allowlisted(it *item, query, what string) Verdict {
 	found, retry := v.rblListed(it.rbl, query)
 	switch {
 	case found:
@@ -262,7 +278,7 @@ func (v *eval) allowlisted(it *item, query string) Verdict {
 		}
 		return permit()
 	case retry:
-		return Verdict{Kind: DeferIfReject, Reply: reply(450, "4.7.1", rejected(v.subject(aboutClient), aboutClient, "Service unavailable"))}
+		return Verdict{Kind: DeferIfReject, Reply: reply(450, "4.7.1", rejected(what, aboutClient, "Service unavailable"))}
 	}
 	return Verdict{}
 }
@@ -278,8 +294,12 @@ func (v *eval) rblReply(it *item, query, what, class, about string) Verdict {
 		text = t
 	}
 	reason := ""
-	if a := v.env.DNS.Lookup(v.ctx, query+"."+it.rbl.domain, dns.TXT); a.Class == dns.OK {
-		reason = a.Records[0].Text
+	if a, _ := v.listLookup(query+"."+it.rbl.domain, dns.TXT); a.Class == dns.OK {
+		var texts []string
+		for i := range a.Records {
+			texts = append(texts, a.Records[i].Text)
+		}
+		reason = strings.Join(texts, " / ") // Postfix: the same
 	}
 	x := macro.Expander{Filter: v.rblFilter, Lookup: func(name string) (string, bool, error) {
 		val, ok := v.rblMacro(name, it, what, class, reason)

@@ -14,7 +14,7 @@ func rejectInvalidHelo(v *eval, _ *item) Verdict {
 	if v.s.Helo == "" || v.s.Helo[0] == '[' {
 		return v.heloLiteral()
 	}
-	if !netaddr.ValidHostname(bareHost(v.s.Helo)) && !netaddr.ValidAddress(v.s.Helo) {
+	if name := bareHost(v.s.Helo); !netaddr.ValidHostname(name) && !netaddr.ValidAddress(name) {
 		return v.heloRefused(v.InvalidHostname, "Invalid name")
 	}
 	return Verdict{}
@@ -57,8 +57,11 @@ func rejectUnknownHelo(v *eval, _ *item) Verdict {
 	if v.s.SMTPUTF8 && !isASCII(v.s.Helo) {
 		return Verdict{}
 	}
-	a := dns.Addresses(v.ctx, v.env.DNS, bareHost(v.s.Helo), dns.A, dns.AAAA, dns.MX)
 	text := rejected(v.s.Helo, aboutHelo, "Host not found")
+	if strings.HasSuffix(v.s.Helo, ".") { // Postfix: the same
+		return reject(v.UnknownHelo, "4.7.1", text)
+	}
+	a := dns.Addresses(v.ctx, v.env.DNS, v.s.Helo, dns.A, dns.AAAA, dns.MX)
 	switch a.Class {
 	case dns.OK, dns.NullMX:
 		return Verdict{}

@@ -59,7 +59,7 @@ type Subject struct {
 
 	recipientChecked bool // against the tables of its address class
 	senderChecked    bool
-	lists            map[string]listAnswer // of DNS lists, by query name
+	lists            map[listQuestion]listAnswer // of DNS lists
 }
 
 // Effects are what access(5) results ask for besides a reply.
