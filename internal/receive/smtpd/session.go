@@ -121,21 +121,3 @@ func (s *Server) current() (*Config, *restrict.Engine) {
 	}
 	return &s.normal, s.policy
 }
-
-// clientKey is the address by which anvil counts: with IPv6, and where the
-// administrator says so, a network.
-func (s *session) clientKey() string {
-	a := s.peer.ip
-	bits := s.conf.IPv6Prefix
-	if a.Is4() {
-		bits = s.conf.IPv4Prefix
-	}
-	if !a.IsValid() || bits >= a.BitLen() {
-		return s.peer.addr
-	}
-	p, err := a.Prefix(bits)
-	if err != nil {
-		return s.peer.addr
-	}
-	return p.String()
-}
