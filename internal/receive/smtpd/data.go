@@ -221,7 +221,7 @@ func (s *session) failure(status cleanup.Status, reason string) smtp.Reply {
 	if status == cleanup.StatusBareLF {
 		return s.bareLF()
 	}
-	if status == cleanup.StatusSize {
+	if status == cleanup.StatusSize && s.tx.status == status { // else cleanup has said so
 		s.log.Warningf("%squeue file size limit exceeded", s.idPrefix())
 	}
 	if r, isReply := smtp.ParseReply(reason); isReply && r.Code >= 400 {

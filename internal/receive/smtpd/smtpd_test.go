@@ -445,6 +445,43 @@ S: 221 *`)
 	b.logged(t, "disconnect from good.example[192.0.2.7]")
 }
 
+// permit_inet_interfaces is about the client that XCLIENT tells of: a proxy on
+// this host does not make strangers its own clients.
+func TestXclientOwnAddress(t *testing.T) {
+	b := newBench(t, "inet_interfaces = 127.0.0.1\nsmtpd_authorized_xclient_hosts = 127.0.0.1\nsmtpd_delay_reject = no\nsmtpd_client_restrictions = permit_inet_interfaces, reject\n")
+	b.play(t, `
+S: 220 *
+C: XCLIENT ADDR=192.0.2.7 NAME=stranger.example
+S: 554 5.7.1 <stranger.example[192.0.2.7]>: Client host rejected: Access denied
+C: QUIT
+S: 221 *`)
+}
+
+// Of a message that cleanup finds too large, cleanup tells.
+func TestCleanupTellsOfSize(t *testing.T) {
+	b := newBench(t, "")
+	b.queue.status = cleanup.StatusSize
+	b.play(t, `
+S: 220 *
+C: HELO x
+S: 250 *
+C: MAIL FROM:<a@b.example>
+S: 250 2.1.0 Ok
+C: RCPT TO:<u@local.example>
+S: 250 2.1.5 Ok
+C: DATA
+S: 354 *
+C: .
+S: 552 5.3.4 *
+C: QUIT
+S: 221 *`)
+	for _, line := range b.log() {
+		if strings.Contains(line, "queue file size limit exceeded") {
+			t.Errorf("smtpd tells of it, too: %s", line)
+		}
+	}
+}
+
 func TestCleanupFails(t *testing.T) {
 	b := newBench(t, "")
 	b.queue.status = cleanup.StatusWrite
@@ -505,6 +542,11 @@ func TestPaths(t *testing.T) {
 		{`""`, pathReverse, "", true, false},
 		{"(c)", pathReverse, "", true, false},
 		{"(c)", pathForward, "", false, false},
+		{"<x<a>>", pathForward, "", false, false},
+		{"<><a>", pathForward, "", false, false},
+		{"<,@d>", pathForward, "", false, false},
+		{"<(<)a@b>", pathForward, "a@b", true, true},
+		{"g:a@b;", pathForward, "g:a@b", true, false},
 	}
 	for _, tt := range tests {
 		addr, ok := parsePath(tt.text, tt.kind, false)
