@@ -512,7 +512,7 @@ func TestReloadIsTriedOut(t *testing.T) {
 	r.start()
 	one := r.mustAsk("private/toy", "x")
 	r.write("etc/master.cf", "new unix - - n - - toy\n")
-	r.write("etc/trial", "error: main.cf, line 9: no such table; make it\nerror: second\n")
+	r.write("etc/trial", "error: main.cf, line 9: no such table\n    make it\nerror: second\n")
 	r.cmd.Process.Signal(syscall.SIGHUP)
 	r.waitLog("reload refused", 1)
 	for _, want := range []string{"error: main.cf, line 9: no such table; make it", "error: second"} {

@@ -90,6 +90,7 @@ func (s *supervisor) tried(status syscall.WaitStatus) {
 	case status.Exited() && status.ExitStatus() == 0:
 		s.take(t.conf)
 	case status.Exited() && status.ExitStatus() == 1 && text != "":
+		text = strings.ReplaceAll(text, "\n    ", "; ") // the remedy has a line of its own
 		for line := range strings.Lines(text) {
 			s.log.Errorf("%s", strings.TrimPrefix(strings.TrimSpace(line), "error: "))
 		}
