@@ -150,7 +150,7 @@ func tlsDialogue(t *testing.T, i *harness.Instance, name string, conf *tls.Confi
 		if !strings.Contains(seen[len(seen)-1], ": 554") {
 			say(s, "DATA", false)
 			say(s, "Subject: x\r\n\r\nx\r\n.", false)
-			seen = append(seen, received(t, i)...)
+			seen = append(seen, received(t, i, "alice")...)
 		}
 		say(s, "QUIT", false)
 	}
@@ -161,13 +161,13 @@ func tlsDialogue(t *testing.T, i *harness.Instance, name string, conf *tls.Confi
 	return append(seen, tlsLines(i.Log()[before:])...)
 }
 
-// received waits for the message in alice's mailbox and returns its trace
+// received waits for the message in a user's mailbox and returns its trace
 // field.
-func received(t *testing.T, i *harness.Instance) []string {
+func received(t *testing.T, i *harness.Instance, user string) []string {
 	t.Helper()
 	var files []string
-	i.Until("alice has mail", func() bool {
-		files, _ = filepath.Glob(i.Host("mail/alice/new/*"))
+	i.Until(user+" has mail", func() bool {
+		files, _ = filepath.Glob(i.Host("mail/" + user + "/new/*"))
 		return len(files) > 0
 	})
 	b, err := os.ReadFile(files[0])

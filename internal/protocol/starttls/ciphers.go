@@ -41,12 +41,61 @@ var suites = [...]suite{
 	{tls.TLS_RSA_WITH_3DES_EDE_CBC_SHA, "DES-CBC3-SHA", 112, "MEDIUM KRSA RSA ARSA 3DES SHA SHA1 SSLV3", true},
 }
 
+// foreignName is OpenSSL's name of a cipher suite that crypto/tls does not have,
+// for the log of those who offer nothing else.
+func foreignName(id uint16) (name string, ok bool) {
+	switch id {
+	case 0x0004:
+		return "RC4-MD5", true
+	case 0x0009:
+		return "DES-CBC-SHA", true
+	case 0x0016:
+		return "DHE-RSA-DES-CBC3-SHA", true
+	case 0x0033:
+		return "DHE-RSA-AES128-SHA", true
+	case 0x0034:
+		return "ADH-AES128-SHA", true
+	case 0x0039:
+		return "DHE-RSA-AES256-SHA", true
+	case 0x003a:
+		return "ADH-AES256-SHA", true
+	case 0x003d:
+		return "AES256-SHA256", true
+	case 0x0041:
+		return "CAMELLIA128-SHA", true
+	case 0x0067:
+		return "DHE-RSA-AES128-SHA256", true
+	case 0x006b:
+		return "DHE-RSA-AES256-SHA256", true
+	case 0x0084:
+		return "CAMELLIA256-SHA", true
+	case 0x009e:
+		return "DHE-RSA-AES128-GCM-SHA256", true
+	case 0x009f:
+		return "DHE-RSA-AES256-GCM-SHA384", true
+	case 0xc018:
+		return "AECDH-AES128-SHA", true
+	case 0xc019:
+		return "AECDH-AES256-SHA", true
+	case 0xc024:
+		return "ECDHE-ECDSA-AES256-SHA384", true
+	case 0xc028:
+		return "ECDHE-RSA-AES256-SHA384", true
+	case 0xccaa:
+		return "DHE-RSA-CHACHA20-POLY1305", true
+	}
+	return "", false
+}
+
 // CipherName is OpenSSL's name of a cipher suite, with its strength in bits.
 func CipherName(id uint16) (name string, bits int) {
 	for i := range suites {
 		if suites[i].id == id {
 			return suites[i].name, suites[i].bits
 		}
+	}
+	if name, ok := foreignName(id); ok {
+		return name, 0
 	}
 	return tls.CipherSuiteName(id), 0
 }

@@ -113,6 +113,15 @@ func TestCipherListAsOpenSSL(t *testing.T) {
 	}
 }
 
+// The names of suites that only others have are OpenSSL's.
+func TestForeignNames(t *testing.T) {
+	for id, want := range map[uint16]string{0x009e: "DHE-RSA-AES128-GCM-SHA256", 0x0039: "DHE-RSA-AES256-SHA", 0x0004: "RC4-MD5", 0xfffe: "0xFFFE"} {
+		if got, bits := CipherName(id); got != want || bits != 0 {
+			t.Errorf("%04x: got %s, %d bits, want %s", id, got, bits, want)
+		}
+	}
+}
+
 // writeCert puts a chain file with a fresh key into dir.
 func writeCert(t *testing.T, path, name string) {
 	t.Helper()
