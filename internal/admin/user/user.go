@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"slices"
 	"strings"
@@ -24,9 +25,7 @@ import (
 	"postern/internal/protocol/sasl"
 )
 
-const usage = `list [--json] | add [--scheme name] user | passwd [--scheme name] user | del user
-Options: --config dir
-A password is read from the terminal, or as a line from standard input. Schemes: `
+const usage = `list [--json] | add [--scheme name] user | passwd [--scheme name] user | del user, with --config directory; a password is read from the terminal, or as a line from standard input; schemes: `
 
 // A job is one call of the command.
 type job struct {
@@ -54,8 +53,14 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if err != nil || !known && verb != "list" || verb == "list" && flags.NArg() > 0 || known && flags.NArg() != 1 {
 		return j.Usage(command.Usage, usage+strings.Join(sasl.Schemes(), ", "))
 	}
-	var name string
-	declare := func(s *param.Set) { s.Str(&name, Parameter, "${config_directory}/"+fileName, param.MinLen(1)) }
+	if strings.EqualFold(j.scheme, "bcrypt") {
+		j.scheme = "BLF-CRYPT" // Dovecot's name of it
+	}
+	var name, kind string
+	declare := func(s *param.Set) {
+		s.Str(&name, Parameter, "${config_directory}/"+fileName, param.MinLen(1))
+		s.Str(&kind, "smtpd_sasl_type", "cyrus", param.MinLen(1))
+	}
 	if err := j.Load(command.ConfigDirectory(*dir), declare); err != nil {
 		return j.Fail(command.Config, "%v", err)
 	}
@@ -70,6 +75,9 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	}
 	if err != nil {
 		return j.Fail(command.Failure, "%v", err)
+	}
+	if verb == "add" && !strings.EqualFold(kind, "postern") {
+		j.Log.Warningf("smtpd_sasl_type = %s: the server does not ask %s; set smtpd_sasl_type = postern, and smtpd_sasl_auth_enable = yes", kind, j.path)
 	}
 	return j.Done(command.OK)
 }
@@ -90,6 +98,9 @@ type entry struct {
 
 func (j *job) list() error {
 	f, err := os.Open(j.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("%w: \"postern user add\" makes the file", err)
+	}
 	if err != nil {
 		return err
 	}

@@ -41,9 +41,11 @@ func TestUsers(t *testing.T) {
 		want  int
 		says  string
 	}{
-		{[]string{"add", "ann"}, "secret\n", 0, ""},
+		{[]string{"add", "ann"}, "secret\n", 0, "smtpd_sasl_type = cyrus: the server does not ask " + file},
 		{[]string{"add", "ann"}, "secret\n", 1, "user ann exists already"},
 		{[]string{"add", "--scheme", "argon2id", "tim"}, "pass word\n", 0, ""},
+		{[]string{"add", "--scheme", "bcrypt", "kim"}, "pass word\n", 0, ""},
+		{[]string{"del", "kim"}, "", 0, ""},
 		{[]string{"add", "--scheme", "PLAIN", "tom"}, "x\n", 1, `unknown scheme "PLAIN"`},
 		{[]string{"add", "a:b"}, "x\n", 1, "colons"},
 		{[]string{"add", "eve"}, "", 1, "no password"},
@@ -111,5 +113,21 @@ func TestOtherTable(t *testing.T) {
 	dir := configure(t, "smtpd_sasl_users = hash:/etc/users\n")
 	if status, _, stderr := run(t, dir, "x\n", "add", "ann"); status != 78 || !strings.Contains(stderr, "smtpd_sasl_users = hash:/etc/users") {
 		t.Errorf("got %d, %q", status, stderr)
+	}
+}
+
+// A command without arguments says in one clean line how it is used, and a list
+// before the first user says how there will be one.
+func TestBeforeTheFirstUser(t *testing.T) {
+	var out, errs bytes.Buffer
+	if status := Main([]string{"user"}, strings.NewReader(""), &out, &errs); status != 64 || strings.Contains(errs.String(), "?") {
+		t.Errorf("got status %d, %q", status, errs.String())
+	}
+	dir := configure(t, "smtpd_sasl_type = postern\n")
+	if status, _, stderr := run(t, dir, "", "list"); status != 1 || !strings.Contains(stderr, `"postern user add" makes the file`) {
+		t.Errorf("list: got status %d, %q", status, stderr)
+	}
+	if status, _, stderr := run(t, dir, "secret\n", "add", "ann"); status != 0 || stderr != "" {
+		t.Errorf("add: got status %d, %q", status, stderr)
 	}
 }
