@@ -58,14 +58,10 @@ func TestReloadIsRefused(t *testing.T) {
 		{"a bad override", "receive_override_options = frob\n", "", sixth},
 		{"no program", "", "x unix - - n - - smptd\n", "DIR/master.cf, line 8: program DIR/smptd: no such file or directory (service x/unix); name a program in daemon_directory, or remove the entry"},
 		{"a program that is not built", "", "tlsproxy unix - - n - 0 tlsproxy\n", ""},
-		{"a transport without a command", "", "x unix - n n - - pipe user=nobody\n", "DIR/master.cf, line 8: the service would not start: "},
+		{"a transport without a command", "default_transport = x\n", "x unix - n n - - pipe user=nobody\n", "DIR/master.cf, line 8: the service would not start: "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := reloadable(t, tt.main, tt.master)
-			if tt.name == "a transport without a command" {
-				tt.main = "default_transport = x\n"
-				dir = reloadable(t, tt.main, tt.master)
-			}
 			var lines []string
 			for _, f := range check.Reload(dir, checked()) {
 				lines = append(lines, f.String())
@@ -74,7 +70,8 @@ func TestReloadIsRefused(t *testing.T) {
 				}
 			}
 			want := strings.ReplaceAll(tt.want, "DIR", dir)
-			if !slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, want) && want != "" }) != (want == "") || want == "" && len(lines) > 0 {
+			said := slices.ContainsFunc(lines, func(l string) bool { return strings.Contains(l, want) })
+			if want == "" && len(lines) > 0 || want != "" && !said {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(lines, "\n"), want)
 			}
 		})

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"postern/internal/admin/simulate"
+	"postern/internal/base/sys/systest"
 	"postern/internal/ipc/attr"
 	"postern/internal/ipc/verify"
 )
@@ -127,43 +128,23 @@ smtpd_milters = inet:127.0.0.1:1
 
 // knowing is a verify service that knows an address and is not to probe another.
 func knowing(t *testing.T, path string, known map[string]verify.Answer) {
-	t.Helper()
-	l, err := net.Listen("unix", path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
+	systest.Serve(t, "unix", path, func(c net.Conn) {
+		conn, hello := attr.NewConn(c, time.Minute), attr.Protocol(verify.Protocol)
+		for err := conn.Send(&hello); err == nil; {
+			var r verify.Request
+			if conn.Recv(&r) != nil {
 				return
 			}
-			go func() {
-				defer c.Close()
-				conn, hello := attr.NewConn(c, time.Minute), attr.Protocol(verify.Protocol)
-				if conn.Send(&hello) != nil {
-					return
-				}
-				for {
-					var r verify.Request
-					if conn.Recv(&r) != nil {
-						return
-					}
-					answer, ok := known[r.Address]
-					if !ok {
-						answer = verify.Answer{Status: verify.Todo, Reason: "Address verification in progress"}
-					}
-					if r.Kind != verify.KindPeek {
-						t.Errorf("a %s for %s", r.Kind, r.Address)
-					}
-					if conn.Send(&answer) != nil {
-						return
-					}
-				}
-			}()
+			answer, ok := known[r.Address]
+			if !ok {
+				answer = verify.Answer{Status: verify.Todo, Reason: "Address verification in progress"}
+			}
+			if r.Kind != verify.KindPeek {
+				t.Errorf("a %s for %s", r.Kind, r.Address)
+			}
+			err = conn.Send(&answer)
 		}
-	}()
+	})
 }
 
 // TestSimulateVerification tells what the verify service knows.

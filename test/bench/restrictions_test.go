@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"postern/internal/base/sys/systest"
 	"postern/internal/protocol/dns/dnstest"
 	"postern/test/harness"
 )
@@ -35,29 +36,13 @@ smtpd_data_restrictions = reject_unauth_pipelining
 
 // policyServer says DUNNO to everything.
 func policyServer(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	return systest.Serve(t, "tcp", "127.0.0.1:0", func(c net.Conn) {
+		for sc := bufio.NewScanner(c); sc.Scan(); {
+			if sc.Text() == "" {
+				fmt.Fprint(c, "action=DUNNO\n\n")
 			}
-			go func() {
-				defer c.Close()
-				for sc := bufio.NewScanner(c); sc.Scan(); {
-					if sc.Text() == "" {
-						fmt.Fprint(c, "action=DUNNO\n\n")
-					}
-				}
-			}()
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // TestRestrictions measures how fast both systems take mail under the policy

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/base/sys/systest"
 	"postern/internal/protocol/milter/miltertest"
 )
 
@@ -58,29 +59,13 @@ func TestRehearse(t *testing.T) {
 // indifferentPolicy is the address of a policy server that has nothing against
 // anybody.
 func indifferentPolicy(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
+	return systest.Serve(t, "tcp", "127.0.0.1:0", func(c net.Conn) {
+		for in := bufio.NewScanner(c); in.Scan(); {
+			if in.Text() == "" {
+				io.WriteString(c, "action=DUNNO\n\n")
 			}
-			go func() {
-				defer c.Close()
-				for in := bufio.NewScanner(c); in.Scan(); {
-					if in.Text() == "" {
-						io.WriteString(c, "action=DUNNO\n\n")
-					}
-				}
-			}()
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 // Policy servers and milters are asked when the user wants it; a filter before

@@ -8,31 +8,16 @@ import (
 	"strings"
 	"testing"
 
+	"postern/internal/base/sys/systest"
 	"postern/internal/table"
 )
 
 // serve answers each connection with f until it fails.
 func serve(t *testing.T, f func(r *bufio.Reader, c net.Conn) error) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				defer c.Close()
-				for r := bufio.NewReader(c); f(r, c) == nil; {
-				}
-			}()
+	return systest.Serve(t, "tcp", "127.0.0.1:0", func(c net.Conn) {
+		for r := bufio.NewReader(c); f(r, c) == nil; {
 		}
-	}()
-	return l.Addr().String()
+	})
 }
 
 func check(t *testing.T, spec string, want map[string]string) {

@@ -2,6 +2,7 @@
 package systest
 
 import (
+	"net"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -24,4 +25,29 @@ func RefusedPort(t testing.TB) int {
 		t.Fatal(err)
 	}
 	return addr.(*unix.SockaddrInet4).Port
+}
+
+// Serve listens as net.Listen does for as long as the test lasts, gives each
+// connection to f in a goroutine of its own, and closes it when f returns. It
+// returns the address.
+func Serve(t testing.TB, network, addr string, f func(net.Conn)) string {
+	t.Helper()
+	l, err := net.Listen(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			c, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				f(c)
+			}()
+		}
+	}()
+	return l.Addr().String()
 }
