@@ -12,6 +12,7 @@ package oracle
 
 import (
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,24 +81,60 @@ func oracle(t *testing.T, file string, archive *txtar.Archive, names *dnstest.Se
 // not have.
 func newer(archive *txtar.Archive) bool { return strings.Contains(string(archive.Comment), "\nnewer ") }
 
+// plays is how often the real Postfix may play an archive until it gives what is
+// expected. The archive says that Postfix gives it; which of two of its processes
+// comes first on a busy machine is not what is tested. Postern has one try.
+const plays = 3
+
 // compare plays the archive against s and compares every observed section with
 // the one that is expected: "NAME.postern" goes before NAME for Postern.
 func compare(t *testing.T, file string, archive *txtar.Archive, names *dnstest.Server, s harness.System) {
-	differs := false
-	for _, f := range play(t, archive, names, s) {
-		want, ok := harness.Section(archive, f.Name+"."+s.Name)
-		if !ok {
-			want, _ = harness.Section(archive, f.Name)
-		}
-		if got := string(f.Data); got != string(want) {
-			t.Errorf("%s: section %s differs\n%s", s.Name, f.Name, harness.Diff(string(want), got))
-			harness.SetSection(archive, f.Name+"."+s.Name, f.Data)
-			differs = true
-		}
+	differs := difference(archive, s, play(t, archive, names, s))
+	for n := 1; n < plays && differs != "" && s == harness.Postfix && !t.Failed(); n++ {
+		t.Logf("played again because of\n%s", differs)
+		differs = difference(archive, s, play(t, archive, names, s))
 	}
-	if differs && *accept && s == harness.Postern {
+	if differs == "" {
+		return
+	}
+	t.Error(differs)
+	if *accept && s == harness.Postern {
 		if err := os.WriteFile(file, txtar.Format(archive), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
+}
+
+// difference compares what s gave with what the archive expects, in both the
+// queue ids numbered as they appear. A section that differs is put into the
+// archive as NAME.SYSTEM.
+func difference(archive *txtar.Archive, s harness.System, result []txtar.File) string {
+	var report strings.Builder
+	expected, given := numbering{}, numbering{}
+	for _, f := range result {
+		want, ok := harness.Section(archive, f.Name+"."+s.Name)
+		if !ok {
+			want, _ = harness.Section(archive, f.Name)
+		}
+		w, g := expected.text(string(want)), given.text(string(f.Data))
+		if w != g {
+			fmt.Fprintf(&report, "%s: section %s differs\n%s\n", s.Name, f.Name, harness.Diff(w, g))
+			if *accept {
+				harness.SetSection(archive, f.Name+"."+s.Name, f.Data)
+			}
+		}
+	}
+	return report.String()
+}
+
+// A numbering gives masked queue ids the numbers in which they appear.
+type numbering map[string]string
+
+func (n numbering) text(s string) string {
+	return numberedID.ReplaceAllStringFunc(s, func(id string) string {
+		if n[id] == "" {
+			n[id] = fmt.Sprintf("QID%d", len(n)+1)
+		}
+		return n[id]
+	})
 }

@@ -319,7 +319,9 @@ func (p *player) show(title, text string) {
 	}
 }
 
-// maildir shows the messages in new/ in the order of their texts.
+// maildir shows the messages in new/ in the order of their texts, the queue ids
+// left aside: which of two messages that are made at once got its id first is
+// chance.
 func (p *player) maildir(args []string) {
 	files, _ := filepath.Glob(p.hostPath(args[0]) + "/new/*")
 	var texts []string
@@ -330,7 +332,10 @@ func (p *player) maildir(args []string) {
 		}
 		texts = append(texts, p.mask(string(b)))
 	}
-	sort.Strings(texts)
+	sort.Slice(texts, func(a, b int) bool {
+		x, y := numberedID.ReplaceAllString(texts[a], "QID"), numberedID.ReplaceAllString(texts[b], "QID")
+		return x < y || x == y && texts[a] < texts[b]
+	})
 	p.show(fmt.Sprintf("maildir %s: %d", args[0], len(texts)), strings.Join(texts, "--\n"))
 }
 
