@@ -10,7 +10,8 @@ import (
 	"postern/test/harness"
 )
 
-// hold takes a place of the service at a port of the archive.
+// hold takes a place of the service at a port of the archive, and waits until
+// the log says so.
 func (p *player) hold(args []string) {
 	c, err := net.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", p.ports[args[0]]))
 	if err != nil {
@@ -22,5 +23,9 @@ func (p *player) hold(args []string) {
 	if err != nil {
 		p.t.Fatalf("hold %s: %v", args[0], err)
 	}
+	p.held++
+	p.i.Until("the log names all clients", func() bool {
+		return strings.Count(p.i.Log(), "]: connect from ") >= p.i.Sessions+p.held
+	})
 	p.show("hold "+args[0], strings.TrimRight(line, "\r\n"))
 }

@@ -32,6 +32,7 @@ type player struct {
 	out     []txtar.File
 	names   *dnstest.Server
 	heard   int // the questions of names before this player began
+	held    int // clients that keep silent
 	started bool
 	primary bool // commands see the instance's configuration as the default one
 }
