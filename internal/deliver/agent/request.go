@@ -2,6 +2,7 @@ package agent
 
 import (
 	"strings"
+	"sync"
 
 	"postern/internal/base/maillog"
 	"postern/internal/ipc/delivery"
@@ -17,6 +18,9 @@ type Request struct {
 	Log  *maillog.Logger
 }
 
+// readers keep the buffers of those who have read a message's content.
+var readers = sync.Pool{New: func() any { return record.NewFileReader(nil, 0) }}
+
 // VerifyOnly says that nothing may be delivered: the function reports as Sent
 // what it would deliver ("delivers to mailbox").
 func (r *Request) VerifyOnly() bool { return r.Flags&delivery.VerifyFlags != 0 }
@@ -28,6 +32,18 @@ func (r *Request) SMTPUTF8() bool { return r.SendOpts&delivery.SendUTF8 != 0 }
 // line on; they end with a record Xtra.
 func (r *Request) Content() *record.FileReader {
 	return record.NewFileReader(r.File, r.Offset)
+}
+
+// WithContent calls f with what Content returns, which is not valid afterwards:
+// for those who read the message to its end.
+func (r *Request) WithContent(f func(*record.FileReader) error) error {
+	content := readers.Get().(*record.FileReader)
+	content.Reset(r.File, r.Offset)
+	defer func() {
+		content.Reset(nil, 0)
+		readers.Put(content)
+	}()
+	return f(content)
 }
 
 // origTo is the original recipient when it is worth telling.

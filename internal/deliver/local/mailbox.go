@@ -10,6 +10,7 @@ import (
 
 	"postern/internal/base/sys"
 	"postern/internal/mail/mailbox"
+	"postern/internal/mail/record"
 	"postern/internal/table"
 )
 
@@ -91,8 +92,12 @@ func (s state) mbox(path string, creator *sys.Owner) bool {
 	}
 	c := mailbox.Mbox(s.req.Sender, s.origTo(), s.delivered, time.Now())
 	f := mailbox.File{Path: path, Owner: s.rights.Owner, Creator: creator, Strict: s.StrictOwnership, Limit: s.MailboxSizeLimit}
-	err := s.locker.Append(&f, &c, s.req.Content())
+	err := s.append(&f, &c)
 	return s.wrote(err, "delivered to mailbox", fmt.Sprintf("cannot update mailbox %s for user %s. ", path, s.user))
+}
+
+func (s state) append(f *mailbox.File, c *mailbox.Copy) error {
+	return s.req.WithContent(func(content *record.FileReader) error { return s.locker.Append(f, c, content) })
 }
 
 func (s state) maildir(path string) bool {
@@ -106,7 +111,8 @@ func (s state) maildir(path string) bool {
 	c := mailbox.Maildir(s.req.Sender, s.origTo(), delivered)
 	who := s.asWhom()
 	d := mailbox.Dir{Path: path, Owner: who.Owner, Limit: s.MailboxSizeLimit}
-	return s.wroteMaildir(s.namer.Deliver(&d, &c, s.req.Content()), who.Owner)
+	err := s.req.WithContent(func(content *record.FileReader) error { return s.namer.Deliver(&d, &c, content) })
+	return s.wroteMaildir(err, who.Owner)
 }
 
 // file delivers to a file that an alias or a user's text names.
@@ -130,6 +136,6 @@ func (s state) file(path string) bool {
 	}
 	c := mailbox.Mbox(s.req.Sender, s.origTo(), delivered, time.Now())
 	f := mailbox.File{Path: path, Owner: who.Owner, Any: true, Limit: s.MailboxSizeLimit, Warn: s.req.Log.Warningf}
-	err := s.locker.Append(&f, &c, s.req.Content())
+	err := s.append(&f, &c)
 	return s.wrote(err, "delivered to file: "+path, fmt.Sprintf("cannot append message to file %s: ", path))
 }

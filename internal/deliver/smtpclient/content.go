@@ -3,7 +3,6 @@ package smtpclient
 import (
 	"errors"
 	"fmt"
-	"sync"
 	"syscall"
 	"time"
 
@@ -93,22 +92,13 @@ func (t *transaction) doneEach() {
 	}
 }
 
-// readers keep the buffers of queue file readers.
-type readers struct{ pool sync.Pool }
-
-func (p *readers) get(t *transaction) *record.FileReader {
-	if r, ok := p.pool.Get().(*record.FileReader); ok {
-		r.Reset(t.req.File, t.req.Offset)
-		return r
-	}
-	return t.req.Content()
-}
-
 // message copies the content out of the queue file into the connection's
 // buffer, which is written when it is full.
 func (t *transaction) message(out *smtp.DotWriter) error {
-	r := t.client.readers.get(t)
-	defer t.client.readers.pool.Put(r)
+	return t.req.WithContent(func(content *record.FileReader) error { return t.copy(out, content) })
+}
+
+func (t *transaction) copy(out *smtp.DotWriter, content *record.FileReader) error {
 	lines := &lineWriter{t: t, out: out, limit: t.client.config.LineLengthLimit}
 	lines.left = lines.limit
 	if err := t.prepend(lines); err != nil {
@@ -116,7 +106,7 @@ func (t *transaction) message(out *smtp.DotWriter) error {
 	}
 	edit := t.editor(lines)
 	for {
-		typ, data, err := r.Next()
+		typ, data, err := content.Next()
 		if err != nil {
 			return t.unreadable(err)
 		}

@@ -84,7 +84,6 @@ type Client struct {
 	checks      check.Checks
 
 	buffers *buffers
-	readers readers
 	pool    pool
 	demand  demand
 }

@@ -14,6 +14,7 @@ import (
 	"postern/internal/ipc/delivery"
 	"postern/internal/mail/dsn"
 	"postern/internal/mail/mailbox"
+	"postern/internal/mail/record"
 	"postern/internal/table"
 )
 
@@ -128,13 +129,14 @@ const troubled dsn.Status = "4.2.0"
 
 func (s *Service) toMaildir(req *agent.Request, rcpt *delivery.Recipient, d destination) error {
 	c := mailbox.Maildir(req.Sender, s.origTo(rcpt), rcpt.Address)
-	return s.namer.Deliver(&mailbox.Dir{Path: d.path, Owner: d.owner, Limit: s.MailboxLimit, Default: troubled}, &c, req.Content())
+	dir := mailbox.Dir{Path: d.path, Owner: d.owner, Limit: s.MailboxLimit, Default: troubled}
+	return req.WithContent(func(content *record.FileReader) error { return s.namer.Deliver(&dir, &c, content) })
 }
 
 func (s *Service) toMbox(req *agent.Request, rcpt *delivery.Recipient, d destination) error {
 	c := mailbox.Mbox(req.Sender, s.origTo(rcpt), rcpt.Address, time.Now())
 	f := mailbox.File{Path: d.path, Owner: d.owner, Strict: s.StrictMailboxOwnership, Limit: s.MailboxLimit, Default: troubled}
-	return s.locker.Append(&f, &c, req.Content())
+	return req.WithContent(func(content *record.FileReader) error { return s.locker.Append(&f, &c, content) })
 }
 
 // origTo is the address for the field X-Original-To:, "" where the

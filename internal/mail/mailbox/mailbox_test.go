@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"postern/internal/base/sys"
 	"postern/internal/mail/dsn"
 	"postern/internal/mail/record"
@@ -122,9 +124,29 @@ func wantError(t *testing.T, err error, status dsn.Status, text string) {
 	}
 }
 
+// Where a file without a name can be given one, the directory tmp is not used;
+// elsewhere it is. Both ways must end the same.
 func TestMaildir(t *testing.T) {
+	t.Run("by descriptor", func(t *testing.T) {
+		n := NewNamer("host:1/x")
+		d := maildir{Namer: n, dir: t.TempDir(), owner: self}
+		if err := os.Mkdir(d.dir+"/new", 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if d.tryLink(); n.links.Load() != linkable {
+			t.Skip("the system does not give names to open files here")
+		}
+		testMaildir(t, n)
+	})
+	t.Run("by tmp", func(t *testing.T) {
+		n := NewNamer("host:1/x")
+		n.links.Store(unlinkable)
+		testMaildir(t, n)
+	})
+}
+
+func testMaildir(t *testing.T, n *Namer) {
 	dir := filepath.Join(t.TempDir(), "base", "domain", "user") + "/"
-	n := NewNamer("host:1/x")
 	c := Maildir("a@a.example", "", "u@b.example")
 	if err := n.Deliver(&Dir{Path: dir, Owner: self, Limit: 0}, &c, message("N:A: b")); err != nil {
 		t.Fatal(err)
@@ -153,8 +175,59 @@ func TestMaildir(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if got := files(t, dir+"new"); len(got) != 21 {
-		t.Errorf("%d files, want 21", len(got))
+	if got := files(t, dir+"new"); len(got) != 21 || len(files(t, dir+"tmp")) != 0 {
+		t.Errorf("%d files, want 21; tmp: %q", len(got), files(t, dir+"tmp"))
+	}
+	for _, d := range n.disks.by {
+		if err := d.all(); d.users != 0 || err != unix.EBADF {
+			t.Errorf("%d deliveries left, the descriptor says %v", d.users, err)
+		}
+	}
+}
+
+// As root, a file belongs to the recipient whichever way it came.
+func TestMaildirAsOther(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("not root: credentials cannot be changed")
+	}
+	dir := t.TempDir()
+	for _, d := range []string{dir, filepath.Dir(dir)} {
+		if err := os.Chmod(d, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(dir+"/box", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir+"/box", 12345, 12345); err != nil {
+		t.Fatal(err)
+	}
+	to := Dir{Path: dir + "/box", Owner: sys.Owner{UID: 12345, GID: 12345}}
+	c := Maildir("a@a.example", "", "")
+	for _, links := range []int32{0, unlinkable, 0} { // the first makes the Maildir
+		n := NewNamer("host")
+		n.links.Store(links)
+		if err := n.Deliver(&to, &c, message("N:x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got := files(t, dir+"/box/new")
+	if len(got) != 3 {
+		t.Fatalf("got %q", got)
+	}
+	for _, name := range got {
+		st, err := os.Stat(name)
+		if err != nil || st.Sys().(*syscall.Stat_t).Uid != 12345 || st.Sys().(*syscall.Stat_t).Gid != 12345 || st.Mode() != 0o600 {
+			t.Errorf("%s: %v, %v", name, st, err)
+		}
+	}
+	// What the owner may not write, the process must not write for the owner.
+	if err := os.Chown(dir+"/box/new", 0, 0); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, NewNamer("host").Deliver(&to, &c, message("N:x")), "5.2.0", "Permission denied")
+	if got := files(t, dir+"/box/tmp"); len(got) != 0 {
+		t.Errorf("left behind: %q", got)
 	}
 }
 
@@ -164,7 +237,7 @@ func TestMaildirErrors(t *testing.T) {
 	c := Maildir("a", "", "")
 	wantError(t, n.Deliver(&Dir{Path: base + "/m", Owner: self, Limit: 50}, &c, message("N:"+strings.Repeat("x", 100))), "5.2.2", "error writing message: File too large")
 	wantError(t, n.Deliver(&Dir{Path: base + "/m", Owner: self, Limit: 0}, &c, &content{err: syscall.EIO}), "4.3.0", "error reading message")
-	if got := files(t, base+"/m/tmp"); len(got) != 0 {
+	if got := append(files(t, base+"/m/tmp"), files(t, base+"/m/new")...); len(got) != 0 {
 		t.Errorf("left behind: %q", got)
 	}
 	if err := os.WriteFile(base+"/f", nil, 0o600); err != nil {

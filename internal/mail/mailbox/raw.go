@@ -12,8 +12,13 @@ type rawFile int
 
 // openRaw opens the file at path.
 func openRaw(path string, flags int, mode uint32) (rawFile, error) {
+	return openRawAt(unix.AT_FDCWD, path, flags, mode)
+}
+
+// openRawAt opens the file at path, which begins at the directory dir.
+func openRawAt(dir rawFile, path string, flags int, mode uint32) (rawFile, error) {
 	for {
-		fd, err := unix.Open(path, flags|unix.O_CLOEXEC, mode)
+		fd, err := unix.Openat(int(dir), path, flags|unix.O_CLOEXEC, mode)
 		if err != unix.EINTR {
 			return rawFile(fd), err
 		}
@@ -42,6 +47,15 @@ func (f rawFile) Write(b []byte) (int, error) {
 func (f rawFile) sync() error {
 	for {
 		if err := unix.Fsync(int(f)); err != unix.EINTR {
+			return err
+		}
+	}
+}
+
+// syncAll syncs everything on the file system of f.
+func (f rawFile) syncAll() error {
+	for {
+		if err := unix.Syncfs(int(f)); err != unix.EINTR {
 			return err
 		}
 	}
