@@ -34,7 +34,7 @@ sender_bcc_maps = static:watch@far.example
 mynetworks = 127.0.0.0/8
 inet_interfaces = 127.0.0.1
 local_recipient_maps = inline:{alice=1,bob=1,old=1}
-alias_maps = inline:{{alice=alice, root, "|/bin/prog arg"}, {root=carol@far.example, :include:/list}, {bob=/dev/null}}
+alias_maps = inline:{{alice=alice, root, "|/bin/prog arg"}, {root=carol@far.example, :include:/nonexistent/list}, {bob=/dev/null}}
 virtual_alias_domains = virt.example
 virtual_alias_maps = inline:{{info@virt.example=alice@example.com, bob@else.example}}
 relayhost = [smart.example]
@@ -61,12 +61,15 @@ smtpd_milters = inet:127.0.0.1:1
 	}
 	status, r := ask("--client", "203.0.113.5", "--from", "a@b.example", "--to", "info@virt.example", "--to", "old@example.com", "--to", "x@y.example")
 	want := []simulate.Recipient{
-		{Address: "alice@example.com", Original: "info@virt.example", Class: "local", Transport: "local", Nexthop: "mail.example.com", Aliases: []simulate.Recipient{
-			{Address: "alice@example.com", Class: "local", Transport: "local", Nexthop: "mail.example.com"},
-			{Address: "root@example.com", Class: "local", Transport: "local", Nexthop: "mail.example.com", Aliases: []simulate.Recipient{
-				{Address: "carol@far.example", Class: "default", Transport: "smtp", Nexthop: "[smart.example]"},
-				{Address: ":include:/list", Class: "included list"}}},
-			{Address: "|/bin/prog arg", Class: "command"}}},
+		{Address: "alice@example.com", Original: "info@virt.example", Class: "local", Transport: "local", Nexthop: "mail.example.com", Becomes: []simulate.Recipient{{Address: "alice", Class: "alias", Becomes: []simulate.Recipient{
+			{Address: "alice@example.com", Class: "local", Transport: "local", Nexthop: "mail.example.com",
+				Problem: `it would be returned: 5.1.1 unknown user: "alice"`},
+			{Address: "root@example.com", Class: "local", Transport: "local", Nexthop: "mail.example.com", Becomes: []simulate.Recipient{
+				{Address: "root", Class: "alias", Becomes: []simulate.Recipient{
+					{Address: "carol@far.example", Class: "default", Transport: "smtp", Nexthop: "[smart.example]", NewMessage: true},
+					{Address: "/nonexistent/list", Class: "included list", Problem: "it would wait: mail system configuration error",
+						Note: "unable to lookup :include: file /nonexistent/list: No such file or directory"}}}}},
+			{Address: "/bin/prog arg", Class: "command"}}}}},
 		{Address: "bob@else.example", Original: "info@virt.example", Class: "default", Transport: "smtp", Nexthop: "[smart.example]"},
 	}
 	if status != 0 || r.Message == nil || r.Message.Queue != "incoming" || len(r.Message.Recipients) < 3 || !reflect.DeepEqual(r.Message.Recipients[1:3], want) {
@@ -94,8 +97,9 @@ smtpd_milters = inet:127.0.0.1:1
 		"\n  recipient <info@virt.example> -> <alice@example.com>, <bob@else.example> by virtual_alias_maps\n",
 		"\n  recipient <watch@far.example> added by sender_bcc_maps for <a@b.example>\n", "\n  recipient <archive@far.example> added by always_bcc\n",
 		"\nIt would first go to the content filter: transport scan, next hop [127.0.0.1]:10025. After that:\n",
-		"\n  <alice@example.com>, for <info@virt.example>: class local, transport local, next hop mail.example.com, an alias for\n    <alice@example.com>: ",
-		"\n      <carol@far.example>: class default, transport smtp, next hop [smart.example]\n      included list :include:/list\n    command |/bin/prog arg\n",
+		"\n  <alice@example.com>, for <info@virt.example>: class local, transport local, next hop mail.example.com\n    alias alice\n      <alice@example.com>: ",
+		"\n          <carol@far.example>: class default, transport smtp, next hop [smart.example]; in a new message\n          included list /nonexistent/list; unable to lookup ",
+		"\n      command /bin/prog arg\n",
 	} {
 		if !strings.Contains(out.String(), text) {
 			t.Errorf("no %q in\n%s%s", text, out.String(), errs.String())
@@ -178,6 +182,81 @@ smtpd_recipient_restrictions = reject_unverified_recipient, check_policy_service
 	} {
 		if !strings.Contains(out.String(), text) {
 			t.Errorf("no %q in\n%s%s", text, out.String(), errs.String())
+		}
+	}
+}
+
+// TestSimulateForward follows .forward files, lists in files and the owner of a
+// list as local(8) does, and delivers to none of what they name.
+func TestSimulateForward(t *testing.T) {
+	t.Chdir(t.TempDir())
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	os.Chmod(filepath.Dir(dir), 0o755) // the users read what is below
+	os.Chmod(dir, 0o755)
+	ran := filepath.Join(dir, "ran")
+	for name, text := range map[string]string{
+		"forward-daemon": "\\daemon, bin@example.com\n# nobody@far.example\n\"|touch " + ran + "\"\n:include:" + dir + "/list\n",
+		"forward-bin":    "daemon@example.com\n",
+		"list":           "one@far.example\n" + dir + "/archive\n",
+		"open":           "two@far.example\n",
+		"main.cf": `compatibility_level = 3.6
+queue_directory = ` + dir + `/queue
+myhostname = mail.example.com
+mydestination = example.com
+myorigin = example.com
+mynetworks = 127.0.0.0/8
+inet_interfaces = 127.0.0.1
+local_recipient_maps =
+alias_maps = inline:{{list=:include:` + dir + `/list, bin}, {owner-list=carol@far.example}, {wild=:include:` + dir + `/open}}
+forward_path = ` + dir + `/forward-$user
+mail_spool_directory = ` + dir + `/mail
+smtpd_peername_lookup = no
+`,
+		"master.cf": "smtp inet n - n - - smtpd\ncleanup unix n - n - 0 cleanup\nrewrite unix - - n - - trivial-rewrite\nlocal unix - n n - - local\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	os.Chmod(filepath.Join(dir, "open"), 0o666)
+	var out, errs bytes.Buffer
+	run([]string{"postern", "simulate", "--config", dir, "--client", "127.0.0.1", "--from", "a@b.example",
+		"--to", "daemon@example.com", "--to", "list@example.com", "--to", "wild@example.com"}, nil, &out, &errs)
+	local := ": class local, transport local, next hop mail.example.com"
+	far := ": class default, transport smtp, next hop far.example; in a new message"
+	for _, text := range []string{
+		`
+  <daemon@example.com>` + local + `
+    forward file ` + dir + `/forward-daemon
+      <daemon@example.com>` + local + `
+        mailbox ` + dir + `/mail/daemon
+      <bin@example.com>` + local + `; in a new message
+        forward file ` + dir + `/forward-bin
+          <daemon@example.com>` + local + `; it would be returned: 5.4.6 mail forwarding loop for daemon@example.com
+      command touch ` + ran + `
+      included list ` + dir + `/list
+        <one@far.example>` + far + `
+        file ` + dir + `/archive; it would be returned: 5.7.1 mail to file is restricted
+`, `
+  <list@example.com>` + local + `
+    alias list
+      included list ` + dir + `/list
+        <one@far.example>` + far + ` from <owner-list@example.com>
+        file ` + dir + `/archive; it would be returned: 5.7.1 mail to file is restricted
+      <bin@example.com>` + local + `; in a new message from <owner-list@example.com>
+        forward file ` + dir + `/forward-bin
+`, `
+      included list ` + dir + `/open; :include: file ` + dir + `/open is world writable; it would wait: mail system configuration error
+`,
+	} {
+		if !strings.Contains(out.String(), text) {
+			t.Errorf("no %s in\n%s%s", text, out.String(), errs.String())
+		}
+	}
+	for _, name := range []string{"ran", "archive", "mail"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err == nil {
+			t.Errorf("%s was made", name)
 		}
 	}
 }

@@ -18,6 +18,7 @@ import (
 	lookup "postern/internal/admin/tables"
 	"postern/internal/config/maincf"
 	"postern/internal/config/pending"
+	"postern/internal/deliver/local"
 	"postern/internal/deliver/smtpclient"
 	"postern/internal/master"
 	"postern/internal/receive/cleanup"
@@ -132,7 +133,7 @@ func allParameters() []manual.Entry {
 // simulateSession is the command "postern simulate".
 func simulateSession(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	return simulate.Main(args, stdin, stdout, stderr, simulate.Knowledge{
-		Programs: daemons(), Tables: tables(), Rehearse: rehearse, Watch: watchRewriting})
+		Programs: daemons(), Tables: tables(), Rehearse: rehearse, Watch: watchRewriting, Deliver: deliverLocally})
 }
 
 // rehearse plays a session with the SMTP server.
@@ -146,6 +147,23 @@ func rehearse(ctx context.Context, server service.Service, q simulate.Query) sim
 		r.Milters = append(r.Milters, simulate.Milter(m))
 	}
 	return r
+}
+
+// deliverLocally has the local service say what it makes of a recipient.
+func deliverLocally(ctx context.Context, server service.Service, d simulate.Delivery) *simulate.Step {
+	step := localStep(server.(*local.Service).Rehearse(ctx, local.Rehearsal(d)))
+	return &step
+}
+
+func localStep(s *local.Step) simulate.Step {
+	to := simulate.Step{
+		Kind: string(s.Kind), Name: s.Name, Result: s.Result, Note: s.Note,
+		Forwarded: s.Forwarded, Sender: s.Sender, Delivered: s.Delivered,
+	}
+	for _, next := range s.Steps {
+		to.Steps = append(to.Steps, localStep(next))
+	}
+	return to
 }
 
 // watchRewriting has the cleanup service tell how it rewrites addresses.

@@ -34,10 +34,11 @@ type house struct {
 	main     *maincf.Config
 	common   param.Common
 
-	aliasMaps, filterNexthop string
-	settings                 func(name string) (string, bool) // of tables in databases
+	filterNexthop string
 
 	smtpd, cleanup, rewrite *service.Guest
+	local                   map[string]*service.Guest // by the name in master.cf; nil: cannot be opened
+	guests                  []*service.Guest          // all of them
 	router                  *rewrite.Client
 	real                    *endpoint.Endpoint // of the verify service of the system, for what it knows
 
@@ -97,12 +98,10 @@ func (h *house) load(config, name string) error {
 	h.main = h.main.Override("config_directory", config, "the command")
 	set := param.NewSet()
 	h.common.Params(set)
-	set.Str(&h.aliasMaps, "alias_maps", "$default_database_type:/etc/aliases")
 	set.Str(&h.filterNexthop, "default_filter_nexthop", "")
 	if err := set.Load(h.main); err != nil {
 		return err
 	}
-	h.settings = set.Settings(h.main)
 	file := filepath.Join(config, "master.cf")
 	if h.services, err = mastercf.Load(file, mastercf.Options{DefaultLimit: h.common.DefaultProcessLimit}); err != nil {
 		return err
@@ -180,26 +179,15 @@ func (h *house) ours(name string) bool {
 }
 
 // invite opens the services and lets them answer one another.
-func (h *house) invite() error {
-	open := func(p **service.Guest, program string, entry *mastercf.Service) error {
-		n := slices.IndexFunc(h.Programs, func(p service.Program) bool { return p.Name == program })
-		if n < 0 {
-			return fmt.Errorf("no program %s", program)
-		}
-		var err error
-		if *p, err = service.Invite(h.Programs[n], h.Tables, h.main, entry); err != nil {
-			return fmt.Errorf("service %s: %w", entry.Key(), err)
-		}
-		return nil
-	}
-	if err := open(&h.smtpd, "smtpd", h.entry); err != nil {
+func (h *house) invite() (err error) {
+	if h.smtpd, err = h.guest("smtpd", h.entry); err != nil {
 		return err
 	}
 	common := h.smtpd.Common
-	if err := open(&h.rewrite, "trivial-rewrite", h.named(common.RewriteServiceName, "trivial-rewrite")); err != nil {
+	if h.rewrite, err = h.guest("trivial-rewrite", h.named(common.RewriteServiceName, "trivial-rewrite")); err != nil {
 		return err
 	}
-	if err := open(&h.cleanup, "cleanup", h.named(common.CleanupServiceName, "cleanup")); err != nil {
+	if h.cleanup, err = h.guest("cleanup", h.named(common.CleanupServiceName, "cleanup")); err != nil {
 		return err
 	}
 	h.Watch(h.cleanup.Service, func(r Rewriting) {
@@ -221,6 +209,20 @@ func (h *house) invite() error {
 		}
 	}
 	return nil
+}
+
+// guest opens a service.
+func (h *house) guest(program string, entry *mastercf.Service) (*service.Guest, error) {
+	n := slices.IndexFunc(h.Programs, func(p service.Program) bool { return p.Name == program })
+	if n < 0 {
+		return nil, fmt.Errorf("no program %s", program)
+	}
+	g, err := service.Invite(h.Programs[n], h.Tables, h.main, entry)
+	if err != nil {
+		return nil, fmt.Errorf("service %s: %w", entry.Key(), err)
+	}
+	h.guests = append(h.guests, g)
+	return g, nil
 }
 
 // named returns the entry of a service, or one with nothing special about it.
@@ -346,7 +348,7 @@ func (h *house) read(ctx context.Context, path, queue string) (*Message, error) 
 		}
 		m.Recipients = append(m.Recipients, h.resolve(ctx, e.Sender, r.Address, r.Orig))
 	}
-	h.expandAll(ctx, e.Sender, m.Recipients)
+	h.follow(ctx, e.Sender, m.Recipients)
 	return m, nil
 }
 
@@ -368,10 +370,8 @@ func (h *house) close() {
 	for _, l := range h.listeners {
 		l.Close()
 	}
-	for _, g := range []*service.Guest{h.smtpd, h.cleanup, h.rewrite} {
-		if g != nil {
-			g.Close()
-		}
+	for _, g := range h.guests {
+		g.Close()
 	}
 	if h.dir != "" {
 		os.RemoveAll(h.dir)

@@ -3,6 +3,8 @@ package simulate
 import (
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 
 	"postern/internal/mail/event"
@@ -95,30 +97,50 @@ func (m *Message) print(w io.Writer) {
 	}
 }
 
-// print writes the recipient and, below it, what it is an alias of.
+// print writes the recipient and, below it, what it becomes.
 func (r *Recipient) print(w io.Writer, indent string) {
+	fmt.Fprintln(w, indent+r.text())
+	for i := range r.Becomes {
+		r.Becomes[i].print(w, indent+"  ")
+	}
+}
+
+// text is the line of one recipient.
+func (r *Recipient) text() string {
+	if !r.isAddress() {
+		return notes(r.Class+" "+r.Address, r.Note, r.Problem)
+	}
 	name := "<" + r.Address + ">"
 	if r.Original != "" {
 		name += ", for <" + r.Original + ">"
 	}
-	switch {
-	case r.Class == "":
-	case r.Transport == "" && r.Problem == "":
-		name = r.Class + " " + r.Address
-	default:
+	if r.Class != "" {
 		name += ": class " + r.Class
 	}
 	if r.Transport != "" {
 		name += ", transport " + r.Transport + ", next hop " + r.Nexthop
 	}
-	if r.Problem != "" {
-		name += "; " + r.Problem
+	fresh := ""
+	if r.NewMessage {
+		fresh = "in a new message"
 	}
-	if len(r.Aliases) > 0 {
-		name += ", an alias for"
+	if r.NewSender != nil {
+		fresh += " from <" + *r.NewSender + ">"
 	}
-	fmt.Fprintln(w, indent+name)
-	for i := range r.Aliases {
-		r.Aliases[i].print(w, indent+"  ")
+	return notes(name, fresh, r.Problem)
+}
+
+// isAddress says that r is no alias, file, command or the like.
+func (r *Recipient) isAddress() bool {
+	return r.Class == "" || slices.Contains(slices.Collect(maps.Values(classes)), r.Class)
+}
+
+// notes adds what is worth telling to a text.
+func notes(text string, list ...string) string {
+	for _, n := range list {
+		if n != "" {
+			text += "; " + n
+		}
 	}
+	return text
 }

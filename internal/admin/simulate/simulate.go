@@ -1,9 +1,10 @@
 // Package simulate is the command "postern simulate": what would become of a
 // message, without a message.
 //
-// The SMTP server, cleanup and trivial-rewrite themselves run inside the
-// command, with a queue directory that is thrown away: the replies, the policy,
-// the rewriting and the routing are theirs. Nothing is sent. Lookup tables and
+// The SMTP server, cleanup, trivial-rewrite and the local delivery agent
+// themselves run inside the command, with a queue directory that is thrown away:
+// the replies, the policy, the rewriting, the routing and what becomes of local
+// recipients are theirs. Nothing is sent, delivered or run. Lookup tables and
 // the DNS are asked as they would be. Policy servers and milters keep books on
 // what they are asked (greylists, quotas), so they are named and only asked when
 // the user says so; a filter before or behind the queue is named. Addresses are
@@ -24,6 +25,7 @@ import (
 
 	"postern/internal/admin/command"
 	"postern/internal/ipc/rewrite"
+	"postern/internal/mail/dsn"
 	"postern/internal/mail/event"
 	"postern/internal/service"
 	"postern/internal/table"
@@ -105,19 +107,44 @@ type Knowledge struct {
 	Rehearse func(ctx context.Context, smtpd service.Service, q Query) Rehearsed
 	// Watch has each told how cleanup's service rewrites envelope addresses.
 	Watch func(cleanup service.Service, each func(Rewriting))
+	// Deliver has local's service follow aliases, .forward files and lists for
+	// a recipient, and not deliver.
+	Deliver func(ctx context.Context, local service.Service, q Delivery) *Step
 }
 
 // A Recipient is somebody who would get the message.
 type Recipient struct {
 	Address   string `json:"recipient"`
 	Original  string `json:"original,omitempty"` // as the client named it, if it was another
-	Class     string `json:"class"`              // of the address: local, virtual alias, virtual mailbox, relay, default; file, command, included list in aliases
+	Class     string `json:"class"`              // of the address: local, virtual alias, virtual mailbox, relay, default; or the Kind of a Step
 	Transport string `json:"transport,omitempty"`
 	Nexthop   string `json:"nexthop,omitempty"`
 	Problem   string `json:"problem,omitempty"`
-	// What alias_maps make of it: addresses, and files, commands, lists, which
-	// have no transport.
-	Aliases []Recipient `json:"aliases,omitempty"`
+	Note      string `json:"note,omitempty"` // why a file is not read
+	// It gets a message of its own, made by local(8), from NewSender.
+	NewMessage bool    `json:"new_message,omitempty"`
+	NewSender  *string `json:"new_sender,omitempty"`
+	// What local(8) makes of it: aliases, files that name destinations, and
+	// what these name; mailboxes, files and commands, which have no transport.
+	Becomes []Recipient `json:"becomes,omitempty"`
+}
+
+// A Delivery is a recipient that local's service is to follow.
+type Delivery struct {
+	Sender    string
+	Recipient string
+	Delivered []string // who has got the message before: a loop ends there
+	MaxSteps  int      // what is longer is cut off
+}
+
+// A Step is what local's service comes to.
+type Step struct {
+	Kind, Name        string     // "address", "alias", "forward file", …
+	Result            dsn.Result // how it ends; "" if it goes on
+	Note              string     // why a file is not read
+	Forwarded         bool       // the address gets a message of its own
+	Sender, Delivered string     // of that
+	Steps             []Step
 }
 
 // A Message is what would be in the queue.
@@ -250,10 +277,10 @@ func run(ctx context.Context, k Knowledge, dir, name string, q Query) (*Result, 
 	if played.ProxyFilter != "" {
 		r.Proxy = &Filter{Name: played.ProxyFilter}
 	}
-	for _, g := range []*service.Guest{h.smtpd, h.cleanup, h.rewrite} {
+	r.Message, err = h.message(ctx)
+	for _, g := range h.guests {
 		r.Log = append(r.Log, g.Notes()...)
 	}
-	r.Message, err = h.message(ctx)
 	r.Problems = h.problems
 	if err != nil {
 		r.Problems = append(r.Problems, err.Error())

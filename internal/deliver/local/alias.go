@@ -34,6 +34,7 @@ func (s state) alias(name string) (done, ok bool) {
 	if s.req.Flags&delivery.FlagMTAVerify != 0 {
 		return s.sent("aliased to " + value), true
 	}
+	s.into(StepAlias, name)
 	s.expFrom, s.from = name, fromAlias
 	if err := s.aliasRights(spec); err != nil {
 		s.req.Log.Warningf("%v", err)

@@ -17,6 +17,7 @@ func (s state) command(line string) bool {
 	if s.seen.again(fmt.Sprintf("command %s:%d %s", s.user, who.UID, line)) {
 		return true
 	}
+	s.into(StepCommand, line)
 	if s.req.VerifyOnly() {
 		return s.sent("delivers to command: " + line)
 	}

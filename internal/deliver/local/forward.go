@@ -51,6 +51,7 @@ func (s state) forward() (done, ok bool) {
 		return false, false
 	}
 	defer text.Close()
+	s.into(StepForward, path)
 	s.expFrom = s.local
 	done, n := s.lines(text)
 	if n == 0 { // Postfix: an empty file means not to forward
@@ -72,12 +73,22 @@ func (s *state) findForward() (path string, text io.ReadCloser, err error) {
 			continue
 		}
 		f, err := s.openForward(path)
-		if errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) || errors.Is(err, os.ErrPermission) && f == nil {
+		if s.unread(StepForward, path, err) || errors.Is(err, os.ErrNotExist) || errors.Is(err, unix.ENOTDIR) {
 			continue
+		}
+		if errors.Is(err, os.ErrPermission) && f == nil {
+			t := *s
+			t.into(StepForward, path)
+			t.note("may not be read by its user: passed over")
+			continue
+		}
+		if err != nil {
+			s.into(StepForward, path)
 		}
 		var bad unsafeFile
 		if errors.As(err, &bad) {
 			s.req.Log.Warningf("%s", bad)
+			s.note(bad.Error())
 			return path, nil, nil
 		}
 		if err != nil {

@@ -19,10 +19,15 @@ func (s state) include(path string) bool {
 	}
 	s.expFrom = s.local
 	if path == "" || path[0] != '/' {
+		s.into(StepInclude, path)
 		s.req.Log.Warningf(":include:%s uses a relative path", path)
 		return s.miswritten()
 	}
 	f, err := s.openInclude(path)
+	if s.unread(StepInclude, path, err) {
+		return true
+	}
+	s.into(StepInclude, path)
 	if err != nil {
 		var bad unsafeFile
 		if !errors.As(err, &bad) {
@@ -33,6 +38,7 @@ func (s state) include(path string) bool {
 			bad = unsafeFile(what + path + ": " + errno.Text(err))
 		}
 		s.req.Log.Warningf("%s", bad)
+		s.note(bad.Error())
 		return s.misconfigured()
 	}
 	defer f.Close()

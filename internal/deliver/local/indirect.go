@@ -26,6 +26,9 @@ func (s state) indirect() bool {
 	if s.seen.again("indirect " + s.addr) {
 		return true
 	}
+	if s.tour != nil {
+		s.step.Forwarded, s.step.Sender, s.step.Delivered = true, s.sender, s.delivered
+	}
 	if s.req.VerifyOnly() {
 		return s.sent("forwards to " + s.addr)
 	}

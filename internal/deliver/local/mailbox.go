@@ -41,11 +41,11 @@ func (s state) mailbox() (done, ok bool) {
 	case s.MailboxCommand != "":
 		return s.command(s.MailboxCommand), true
 	case strings.HasSuffix(s.HomeMailbox, "/"):
-		return s.maildir(u.Home + "/" + s.HomeMailbox), true
+		return s.maildir(StepMailbox, u.Home+"/"+s.HomeMailbox), true
 	case s.HomeMailbox != "":
 		return s.mbox(u.Home+"/"+s.HomeMailbox, nil), true
 	case strings.HasSuffix(s.MailSpoolDirectory, "/"):
-		return s.maildir(s.MailSpoolDirectory + s.user + "/"), true
+		return s.maildir(StepMailbox, s.MailSpoolDirectory+s.user+"/"), true
 	}
 	return s.mbox(s.MailSpoolDirectory+"/"+s.user, s.spoolCreator()), true
 }
@@ -87,6 +87,7 @@ func (s state) origTo() string {
 }
 
 func (s state) mbox(path string, creator *sys.Owner) bool {
+	s.into(StepMailbox, path)
 	if s.req.VerifyOnly() {
 		return s.sent("delivers to mailbox")
 	}
@@ -100,7 +101,8 @@ func (s state) append(f *mailbox.File, c *mailbox.Copy) error {
 	return s.req.WithContent(func(content *record.FileReader) error { return s.locker.Append(f, c, content) })
 }
 
-func (s state) maildir(path string) bool {
+func (s state) maildir(kind StepKind, path string) bool {
+	s.into(kind, path)
 	if s.req.VerifyOnly() {
 		return s.sent("delivers to maildir")
 	}
@@ -122,11 +124,13 @@ func (s state) file(path string) bool {
 		return true
 	}
 	if !s.files.allow(s.from) {
+		s.into(StepFile, path)
 		return s.bounced("5.7.1", "mail to file is restricted")
 	}
 	if strings.HasSuffix(path, "/") {
-		return s.maildir(path)
+		return s.maildir(StepFile, path)
 	}
+	s.into(StepFile, path)
 	if s.req.VerifyOnly() {
 		return s.sent("delivers to file: " + path)
 	}

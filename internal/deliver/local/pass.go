@@ -10,10 +10,14 @@ import (
 // pass hands the present address to another transport, "transport:nexthop",
 // whose outcome is the recipient's: it reports and logs by itself.
 func (s state) pass(service string) bool {
+	s.into(StepTransport, service)
 	transport, nexthop, _ := strings.Cut(service, ":")
 	if transport == "" {
 		s.req.Log.Warningf("%s: no transport in %q", s.req.QueueID, service)
 		return s.misconfigured()
+	}
+	if s.tour != nil {
+		return s.sent("handed on to " + service)
 	}
 	req := s.req.Request
 	if nexthop != "" {

@@ -25,6 +25,7 @@ type job struct {
 	seen     *filter
 	loops    map[string]bool // addresses in Delivered-To: fields
 	forwards []*forward      // new messages that are being made
+	tour     *tour           // nil unless this is a rehearsal, which has no rep
 }
 
 // An origin is the kind of text that named the present address.
@@ -69,6 +70,7 @@ type state struct {
 	// wants to know; a list's owner does not pass that on.
 	original original
 	rights   rights
+	step     *Step // of a rehearsal
 }
 
 // original is what the sender said of a recipient and of the notices.
@@ -127,11 +129,15 @@ func (s state) part() *delivery.Recipient {
 }
 
 func (s state) sent(text string) bool {
+	if s.tour != nil {
+		s.step.Result = dsn.Make("2.0.0", text)
+		return true
+	}
 	return s.rep.Sent(s.part(), s.relay(), dsn.Make("2.0.0", text))
 }
 
 func (s state) deferred(status dsn.Status, text string) bool {
-	return s.rep.Defer(s.part(), s.relay(), dsn.Make(status, text))
+	return s.failed(dsn.Make(status, text))
 }
 
 func (s state) bounced(status dsn.Status, text string) bool {
@@ -140,6 +146,10 @@ func (s state) bounced(status dsn.Status, text string) bool {
 
 // failed reports a failure of either kind.
 func (s state) failed(res dsn.Result) bool {
+	if s.tour != nil {
+		s.step.Result = res
+		return res.Status.Permanent()
+	}
 	if res.Status.Permanent() {
 		return s.rep.BounceTo(s.sender, s.part(), s.relay(), res)
 	}

@@ -22,6 +22,9 @@ func (s state) line(text string) (done bool, n int) {
 	done = true
 	for _, dest := range address.Addresses(text) {
 		n++
+		if s.ended() {
+			return done, n
+		}
 		if !s.destination(dest) {
 			done = false
 		}
@@ -34,7 +37,7 @@ func (s state) line(text string) (done bool, n int) {
 func (s state) lines(r io.Reader) (done bool, n int) {
 	in := bufio.NewReaderSize(r, max(s.Env().Common.LineLengthLimit, 16))
 	done = true
-	for done {
+	for done && !s.ended() {
 		text, err := in.ReadSlice('\n')
 		if err == bufio.ErrBufferFull { // Postfix: longer lines are broken up
 			err = nil
@@ -65,6 +68,7 @@ func (s state) destination(dest string) bool {
 		return s.homeFile(dest)
 	case strings.HasPrefix(dest, "|"):
 		if !s.commands.allow(s.from) {
+			s.into(StepCommand, dest)
 			return s.bounced("5.7.1", "mail to command is restricted")
 		}
 		return s.command(strings.TrimLeft(dest[1:], " \t"))
@@ -84,6 +88,7 @@ func (s state) homeFile(dest string) bool {
 	default:
 		return s.file(s.rights.Home + dest[1:])
 	}
+	s.into(StepFile, dest)
 	return s.miswritten()
 }
 
@@ -101,13 +106,16 @@ func (s state) resolve(addr string) bool {
 	switch {
 	case err != nil || to.Flags&rewrite.Fail != 0:
 		s.addr = addr
+		s.into(StepAddress, addr)
 		return s.deferred("4.3.0", "address resolver failure")
 	case to.Flags&rewrite.Error != 0:
 		s.addr = addr
+		s.into(StepAddress, addr)
 		return s.bounced("5.1.3", fmt.Sprintf("bad recipient address syntax: %s", to.Recipient))
 	}
 	s.addr = s.spliced(to.Recipient)
 	s.level++
+	s.into(StepAddress, s.addr)
 	if to.Transport == s.Env().Name {
 		return s.recipient()
 	}

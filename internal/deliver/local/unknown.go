@@ -20,6 +20,7 @@ func (s state) unknown() bool {
 			return s.misconfigured()
 		}
 		s.unmatched = ""
+		s.into(StepRelay, relay)
 		return s.resolve(relay)
 	}
 	if strings.EqualFold(s.user, "mailer-daemon") || strings.EqualFold(s.user, "postmaster") {
