@@ -52,6 +52,8 @@ type process struct {
 	owner   *sys.Owner    // who to become; nil: stay
 	lock    *os.File
 	stress  stress
+
+	stressCommon param.Common // as it is under stress, for a Stressed service
 }
 
 // Main runs the program p until master stops it or it has nothing to do, and
@@ -206,12 +208,9 @@ func (s *process) loadParameters() error {
 	}
 	if st, ok := s.service.(Stressed); ok {
 		set := param.NewSet()
-		var ignored param.Common
-		ignored.Params(set)
+		s.stressCommon.Params(set)
 		st.StressParams(set)
-		if err := set.Load(s.config.Override("stress", "yes", "the stress state")); err != nil {
-			return err
-		}
+		return set.Load(s.config.Override("stress", "yes", "the stress state"))
 	}
 	return nil
 }
@@ -278,6 +277,16 @@ func (s *process) open() error {
 	return s.service.Open(s.env)
 }
 
+// underStress returns the parameters that every program reads as they are
+// under stress; nil for a program that does not care.
+func (s *process) underStress() *param.Common {
+	if _, ok := s.service.(Stressed); !ok {
+		return nil
+	}
+	s.stressCommon.QueueDirectory = s.common.QueueDirectory // it may be "." by now
+	return &s.stressCommon
+}
+
 // reindexer is the program that builds what the others ask for.
 const reindexer = "nbdb_reindexd"
 
@@ -317,17 +326,20 @@ func (s *process) prepare() error {
 		return fmt.Errorf("service %s requires a process limit of 0", s.opt.name)
 	}
 	s.env = &Env{
-		Program:    s.opt.program,
-		Name:       s.opt.name,
-		Type:       s.opt.typ,
-		Args:       s.opt.args,
-		Config:     s.config,
-		Common:     &s.common,
-		Log:        s.log,
-		Tables:     tables,
-		Limit:      s.program.sessions(limit),
-		Verbose:    s.opt.verbose,
-		Stress:     s.stress.on,
+		Program: s.opt.program,
+		Name:    s.opt.name,
+		Type:    s.opt.typ,
+		Args:    s.opt.args,
+		Config:  s.config,
+		Common:  &s.common,
+		Log:     s.log,
+		Tables:  tables,
+		Limit:   s.program.sessions(limit),
+		Verbose: s.opt.verbose,
+		Stress:  s.stress.on,
+
+		StressCommon: s.underStress(),
+
 		Draining:   s.drain,
 		StandAlone: s.opt.standAlone,
 		Privileged: privileged(),

@@ -84,7 +84,11 @@ type Env struct {
 	Limit   int // sessions at once; 0: no limit
 	Verbose int // number of -v
 
-	Stress     func() bool     // all sessions are taken, or were until a while ago
+	Stress func() bool // all sessions are taken, or were until a while ago
+
+	// StressCommon is Common as it is under stress, for a Stressed service.
+	StressCommon *param.Common
+
 	Draining   <-chan struct{} // closed when no more connections are accepted
 	StandAlone bool            // -S: the one connection is standard input and output
 	Privileged bool            // the process was started as root

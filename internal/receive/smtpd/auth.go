@@ -63,7 +63,7 @@ type saslServer struct {
 const saslTimeout = 10 * time.Second
 
 func (s *Server) openSASL(e *service.Env) error {
-	c := &s.normal.SASL
+	c := &s.conf.SASL
 	if !c.Enable || s.standAlone {
 		return nil
 	}
@@ -88,7 +88,7 @@ func (s *Server) openSASL(e *service.Env) error {
 
 // openBackend chooses the service by smtpd_sasl_type.
 func (s *Server) openBackend(e *service.Env) (sasl.Service, error) {
-	c := &s.normal.SASL
+	c := &s.conf.SASL
 	switch strings.ToLower(c.Type) {
 	case "dovecot":
 		return sasl.NewDovecot(c.Path, saslTimeout), nil
@@ -116,7 +116,7 @@ func (s *Server) openBackend(e *service.Env) (sasl.Service, error) {
 
 // openUsers opens a file, or a lookup table "type:name".
 func (s *Server) openUsers(e *service.Env) (sasl.Accounts, error) {
-	name := s.normal.SASL.Users
+	name := s.conf.SASL.Users
 	if strings.HasPrefix(name, "/") {
 		return sasl.OpenUserFile(name, sasl.UserFileLog{Warn: s.log.Warningf, Lost: e.Tables.Stale})
 	}

@@ -74,7 +74,7 @@ func (s *session) chunk(size int64, final bool) outcome {
 		return s.swallow(size, r, final)
 	}
 	if s.tx.bdat == nil && !s.standAlone {
-		if r := s.rules.DataStart(s.ctx, &s.subject); !r.IsZero() {
+		if r := s.policy.DataStart(s.ctx, &s.subject); !r.IsZero() {
 			s.bdatFailed = true
 			return s.swallow(size, r, final)
 		}

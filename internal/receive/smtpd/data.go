@@ -35,7 +35,7 @@ func (s *session) data(arg string) outcome {
 		return say(ok(501, "5.5.4", "Syntax: DATA"))
 	}
 	if !s.standAlone {
-		if r := s.rules.DataStart(s.ctx, &s.subject); !r.IsZero() {
+		if r := s.policy.DataStart(s.ctx, &s.subject); !r.IsZero() {
 			return say(r)
 		}
 		s.judged("")
@@ -162,7 +162,7 @@ func (s *session) endContent(size string) outcome {
 		if s.conf.Restrict.EndOfData != "" {
 			tx.queue.Records().Flush() // Postfix: cleanup has seen the header by now
 		}
-		if r := s.rules.DataEnd(s.ctx, &s.subject); !r.IsZero() {
+		if r := s.policy.DataEnd(s.ctx, &s.subject); !r.IsZero() {
 			s.reset()
 			return say(r)
 		}

@@ -95,7 +95,7 @@ func (s *session) addFooter(r *smtp.Reply) {
 		return
 	}
 	x := macro.Expander{Filter: s.footerFilter, Lookup: func(name string) (string, bool, error) {
-		v, ok := s.rules.Macro(&s.subject, name)
+		v, ok := s.policy.Macro(&s.subject, name)
 		return v, ok, nil
 	}}
 	lines := strings.Split(text, `\n`)

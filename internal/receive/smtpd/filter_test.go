@@ -17,7 +17,7 @@ func TestRejectFilter(t *testing.T) {
 		{"421 4.3.2 busy", "421 4.3.2 busy help at mail.local.example"},     // needs a text
 	}
 	for _, tt := range tests {
-		s := &session{Server: b.Server, conf: &b.normal, rules: b.policy, ctx: t.Context()}
+		s := &session{Server: b.Server, ctx: t.Context()}
 		r, ok := smtp.ParseReply(tt.in)
 		if !ok {
 			t.Fatal(tt.in)

@@ -51,7 +51,7 @@ func (s *session) greet(verb, arg, protocol string) outcome {
 	s.subject.Helo, s.subject.HasHelo = name, true
 	s.subject.PipeliningOK = false
 	if !s.conf.Restrict.DelayReject && !s.standAlone {
-		if r := s.rules.Hello(s.ctx, &s.subject); !r.IsZero() {
+		if r := s.policy.Hello(s.ctx, &s.subject); !r.IsZero() {
 			s.subject.Helo, s.subject.HasHelo = previous, again
 			return say(r)
 		}

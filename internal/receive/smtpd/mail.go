@@ -55,7 +55,7 @@ func (s *session) mail(arg string) outcome {
 		return o
 	}
 	if !s.conf.Restrict.DelayReject && !s.standAlone {
-		if r := s.rules.From(s.ctx, &s.subject); !r.IsZero() {
+		if r := s.policy.From(s.ctx, &s.subject); !r.IsZero() {
 			s.reset()
 			return say(r)
 		}

@@ -42,14 +42,14 @@ type milterServer struct {
 }
 
 func (s *Server) openMilters(e *service.Env) (err error) {
-	c, m := &s.normal.Milter, &s.milters
+	c, m := &s.conf.Milter, &s.milters
 	if m.settings, err = c.Parse(); err != nil {
 		return err
 	}
 	if m.services, err = m.settings.Services(c.Milters); err != nil {
 		return fmt.Errorf("smtpd_milters: %w", err)
 	}
-	for _, w := range param.Split(s.normal.ReceiveOverrideOptions) {
+	for _, w := range param.Split(s.conf.ReceiveOverrideOptions) {
 		m.off = m.off || w == "no_milters"
 	}
 	m.maps, err = e.Tables.Maps("smtpd_milter_maps", c.MilterMaps, table.FoldKey)

@@ -65,7 +65,7 @@ func (s *Server) readProxyHeader(c net.Conn, p *peer) error {
 	if !s.proxied {
 		return nil
 	}
-	c.SetReadDeadline(time.Now().Add(s.normal.UpstreamTimeout))
+	c.SetReadDeadline(time.Now().Add(s.conf.UpstreamTimeout))
 	h, err := haproxy.Read(c)
 	if err != nil || h.Local {
 		return err
@@ -84,7 +84,7 @@ func (s *Server) lookupPeer(ctx context.Context, p *peer) {
 		return
 	}
 	p.status, p.reverseStatus = restrict.NamePerm, restrict.NamePerm
-	if !s.normal.PeernameLookup {
+	if !s.conf.PeernameLookup {
 		return
 	}
 	a := s.names.Addr(ctx, p.ip)

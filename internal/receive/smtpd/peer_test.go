@@ -53,7 +53,7 @@ func TestLookupPeer(t *testing.T) {
 	for _, tt := range tests {
 		log, lines := maillog.Record()
 		s := &Server{log: log, names: &dns.Native{DNS: world}}
-		s.normal.PeernameLookup = true
+		s.conf.PeernameLookup = true
 		p := peer{ip: netip.MustParseAddr(tt.addr), addr: tt.addr, name: unknown, reverse: unknown}
 		s.lookupPeer(context.Background(), &p)
 		if p.name != tt.name || p.reverse != tt.reverse || p.status != tt.status || p.reverseStatus != tt.reverseStatus {

@@ -17,7 +17,7 @@ import (
 
 // openFilter prepares smtpd_proxy_filter.
 func (s *Server) openFilter(*service.Env) (err error) {
-	c := &s.normal
+	c := &s.conf
 	if c.ProxyFilter == "" || s.standAlone {
 		return nil
 	}

@@ -69,7 +69,7 @@ func (s *session) checkRecipient(addr string) outcome {
 		return outcome{}
 	}
 	s.subject.Recipient, s.subject.HasRecipient = addr, true
-	r := s.rules.To(s.ctx, &s.subject)
+	r := s.policy.To(s.ctx, &s.subject)
 	s.subject.HasRecipient = len(s.tx.recipients) == 1
 	s.subject.Recipient = ""
 	if s.subject.HasRecipient {

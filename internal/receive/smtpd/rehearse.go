@@ -56,16 +56,15 @@ type Exchange struct {
 // Policy servers and milters are asked only if r says so; milters hear of all
 // commands and then that the message is given up, and never see content.
 func (s *Server) Rehearse(ctx context.Context, r Rehearsal) Rehearsed {
-	s.counter, s.stress = nil, func() bool { return false }
+	s.counter = nil // and there is no stress
 	var played Rehearsed
 	if s.filter != nil {
 		played.ProxyFilter, s.filter = s.filter.Name, nil
 	}
-	conf, rules := s.current()
 	c := &stage{client: r.Client}
-	n := &session{Server: s, conf: conf, rules: rules, ctx: ctx, conn: c, raw: c, octets: -1, where: "CONNECT",
+	n := &session{Server: s, ctx: ctx, conn: c, raw: c, octets: -1, where: "CONNECT",
 		bareNewline: s.bareNewline}
-	n.in = smtp.NewReader(c, smtp.Limits{Timeout: conf.Timeout, MinRate: 1}, s.buffers)
+	n.in = smtp.NewReader(c, smtp.Limits{Timeout: s.conf.Timeout, MinRate: 1}, s.buffers)
 	defer n.in.Release()
 	n.subject.NewSession()
 	n.subject.SASLEnabled = s.sasl != nil

@@ -21,7 +21,7 @@ type localClient struct {
 // openLocalClients reads local_header_rewrite_clients.
 func (s *Server) openLocalClients(e *service.Env) error {
 	const title = "local_header_rewrite_clients"
-	for _, w := range param.Split(s.normal.LocalHeaderRewriteClients) {
+	for _, w := range param.Split(s.conf.LocalHeaderRewriteClients) {
 		c := localClient{name: w}
 		switch w {
 		case "permit_inet_interfaces", "permit_mynetworks", "permit_sasl_authenticated", "permit_tls_clientcerts",
@@ -53,7 +53,7 @@ func (s *session) rewriteContext() (string, smtp.Reply) {
 		local, err := s.isLocal(&c)
 		if err != nil {
 			s.log.Warningf("%s lookup error for \"%s\"", c.name, s.peer.addr)
-			return "", s.rules.Refuse(&s.subject, ok(451, "4.3.0", "Temporary lookup error"))
+			return "", s.policy.Refuse(&s.subject, ok(451, "4.3.0", "Temporary lookup error"))
 		}
 		if local {
 			return rewrite.Local, smtp.Reply{}
@@ -71,7 +71,7 @@ func (s *session) isLocal(c *localClient) (bool, error) {
 	case "permit_sasl_authenticated":
 		return s.auth != nil, nil
 	case "permit_tls_clientcerts":
-		return s.rules.KnownCertificate(s.ctx, &s.subject)
+		return s.policy.KnownCertificate(s.ctx, &s.subject)
 	case "permit_tls_all_clientcerts":
 		return s.tls != nil && s.tls.Trusted, nil
 	}

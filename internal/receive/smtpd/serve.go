@@ -26,8 +26,11 @@ var processID = os.Getpid()
 
 // Serve is one session.
 func (s *Server) Serve(ctx context.Context, c net.Conn) error {
-	conf, rules := s.current()
-	n := &session{Server: s, conf: conf, rules: rules, ctx: ctx, conn: c, raw: c, octets: -1, where: "CONNECT",
+	if s.stressed != nil && s.stress() {
+		s = s.stressed
+	}
+	conf := &s.conf
+	n := &session{Server: s, ctx: ctx, conn: c, raw: c, octets: -1, where: "CONNECT",
 		bareNewline: s.bareNewline}
 	rate := conf.MinDataRate
 	if !conf.PerRequestDeadline {
@@ -151,7 +154,7 @@ func (s *session) greeting() smtp.Reply {
 		return r
 	}
 	if !s.conf.Restrict.DelayReject && !s.standAlone {
-		if r := s.rules.Connect(s.ctx, &s.subject); !r.IsZero() {
+		if r := s.policy.Connect(s.ctx, &s.subject); !r.IsZero() {
 			s.denied = r
 			s.end = hangsUp(r)
 			return r

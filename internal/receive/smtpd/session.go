@@ -17,9 +17,7 @@ import (
 // A session is one connection.
 type session struct {
 	*Server
-	conf  *Config
-	rules *restrict.Engine
-	ctx   context.Context
+	ctx context.Context
 
 	conn net.Conn // the innermost: TLS when it is in use
 	raw  net.Conn // below TLS
@@ -112,12 +110,4 @@ func (s *session) queueID() string { return s.subject.QueueID }
 // ok makes a reply; status is "" where there is none.
 func ok(code int, status, text string) smtp.Reply {
 	return smtp.NewReply(code, statusOf(status), text)
-}
-
-// current returns the parameters and restrictions that apply: lists may be others under stress.
-func (s *Server) current() (*Config, *restrict.Engine) {
-	if s.stress != nil && s.stress() && s.stressed.Timeout > 0 {
-		return &s.stressed, s.stressPolicy
-	}
-	return &s.normal, s.policy
 }

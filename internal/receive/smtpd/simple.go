@@ -56,7 +56,7 @@ func (s *session) vrfy(arg string) outcome {
 	if s.standAlone {
 		return say(ok(252, "2.0.0", arg))
 	}
-	if r := s.rules.To(s.ctx, &s.subject); !r.IsZero() {
+	if r := s.policy.To(s.ctx, &s.subject); !r.IsZero() {
 		return say(r)
 	}
 	return say(ok(252, "2.0.0", arg))
@@ -87,7 +87,7 @@ func (s *session) etrn(arg string) outcome {
 	if s.standAlone { // Postfix: a user does not reach the service
 		return say(ok(458, "", "Unable to queue messages"))
 	}
-	if r := s.rules.Flush(s.ctx, &s.subject); !r.IsZero() {
+	if r := s.policy.Flush(s.ctx, &s.subject); !r.IsZero() {
 		return say(r)
 	}
 	served, err := s.flushDomains.MatchDomain(s.ctx, name)
@@ -103,5 +103,5 @@ func (s *session) etrn(arg string) outcome {
 
 // refuse logs a refusal and makes a reply of it.
 func (s *session) refuse(code int, status, text string) outcome {
-	return say(s.rules.Refuse(&s.subject, smtp.NewReply(code, statusOf(status), text)))
+	return say(s.policy.Refuse(&s.subject, smtp.NewReply(code, statusOf(status), text)))
 }

@@ -63,8 +63,9 @@ type Counter interface {
 
 // A Server is the smtpd program.
 type Server struct {
-	normal, stressed Config
+	conf, stressConf Config
 
+	stressed   *Server // who serves sessions under stress; nil: this one
 	common     *param.Common
 	log        *maillog.Logger
 	name       string // of the master.cf entry
@@ -74,20 +75,20 @@ type Server struct {
 	now        func() time.Time
 	sleep      func(ctx context.Context, d time.Duration)
 
-	policy, stressPolicy *restrict.Engine
-	tls                  *starttls.Server
-	sasl                 *saslServer
-	milters              milterServer
-	names                *dns.Native
-	resolver             Resolver
-	cleanup              Opener
-	counter              Counter // nil: nothing is limited
-	flags                cleanup.Flags
-	banner               string
-	buffers              *sync.Pool
-	bareNewline          smtp.BareNewline
-	own                  map[netip.Addr]bool
-	families             netaddr.Families // inet_protocols
+	policy      *restrict.Engine
+	tls         *starttls.Server
+	sasl        *saslServer
+	milters     milterServer
+	names       *dns.Native
+	resolver    Resolver
+	cleanup     Opener
+	counter     Counter // nil: nothing is limited
+	flags       cleanup.Flags
+	banner      string
+	buffers     *sync.Pool
+	bareNewline smtp.BareNewline
+	own         map[netip.Addr]bool
+	families    netaddr.Families // inet_protocols
 
 	bareExclusions *matchlist.List
 	forbidden      *matchlist.List
@@ -106,7 +107,7 @@ type Server struct {
 	discardMaps    *table.Maps
 	discard        map[string]bool
 	localClients   []localClient
-	serial         atomic.Uint64 // of policy instances
+	serial         *atomic.Uint64 // of policy instances
 	myNetworks     *matchlist.List
 	flushService   *endpoint.Endpoint
 	statfs         func() (free int64, err error)
@@ -116,17 +117,27 @@ type Server struct {
 func New() service.Service { return &Server{} }
 
 // Params names the parameters.
-func (s *Server) Params(p *param.Set) { s.normal.Params(p) }
+func (s *Server) Params(p *param.Set) { s.conf.Params(p) }
 
 // StressParams names them again, for the stress state.
-func (s *Server) StressParams(p *param.Set) { s.stressed.Params(p) }
+func (s *Server) StressParams(p *param.Set) { s.stressConf.Params(p) }
 
 // Open reads keys and tables, and prepares whatever a session asks.
 func (s *Server) Open(e *service.Env) error {
-	c := &s.normal
 	s.common, s.log, s.name, s.standAlone, s.stress = e.Common, e.Log, e.Name, e.StandAlone, e.Stress
 	s.now, s.sleep = time.Now, pause
 	s.buffers = smtp.NewBuffers()
+	s.serial = new(atomic.Uint64)
+	for _, step := range []func(*service.Env) error{s.openWords, s.openClients, s.openLists, s.openFilter, s.openPolicy, s.openTLS, s.openSASL, s.openMilters, s.openStressed} {
+		if err := step(e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// openWords prepares what needs no other service and no table.
+func (s *Server) openWords(e *service.Env) (err error) {
 	set := param.NewSet()
 	var common param.Common
 	common.Params(set)
@@ -139,7 +150,7 @@ func (s *Server) Open(e *service.Env) error {
 		value, err := set.Expand(e.Config, value)
 		return value, true, err
 	}
-	var err error
+	c := &s.conf
 	if s.banner, err = set.Expand(e.Config, c.Banner); err != nil {
 		return err
 	}
@@ -147,27 +158,20 @@ func (s *Server) Open(e *service.Env) error {
 	if s.bareNewline, ok = smtp.ParseBareNewline(c.ForbidBareNewline); !ok {
 		return fmt.Errorf("bad configuration: smtpd_forbid_bare_newline = %s", c.ForbidBareNewline)
 	}
-	if s.flags, err = receiveFlags(c.ReceiveOverrideOptions, s.common.SMTPUTF8Enable); err != nil {
-		return err
-	}
-	for _, step := range []func(*service.Env) error{s.openClients, s.openLists, s.openFilter, s.openPolicy, s.openTLS, s.openSASL, s.openMilters} {
-		if err := step(e); err != nil {
-			return err
-		}
-	}
-	return nil
+	s.flags, err = receiveFlags(c.ReceiveOverrideOptions, s.common.SMTPUTF8Enable)
+	return err
 }
 
 // openClients prepares the services that are asked; those that are there
 // already are kept.
 func (s *Server) openClients(e *service.Env) error {
 	if s.names == nil {
-		client, err := s.normal.DNS.Open()
+		client, err := s.conf.DNS.Open()
 		if err != nil {
 			return err
 		}
 		client.Warn = s.log.Warningf
-		s.names = s.normal.DNS.OpenNative(dns.NewCache(client, dnsEntries))
+		s.names = s.conf.DNS.OpenNative(dns.NewCache(client, dnsEntries))
 	}
 	if s.resolver == nil {
 		s.resolver = rewrite.New(e.Endpoint("private", s.common.RewriteServiceName, rewrite.Protocol))
@@ -175,7 +179,7 @@ func (s *Server) openClients(e *service.Env) error {
 	if s.cleanup == nil {
 		s.cleanup = cleanup.NewClient(e.Endpoint("public", s.common.CleanupServiceName, cleanup.Protocol), s.common.IPCIdle)
 	}
-	c := &s.normal
+	c := &s.conf
 	if !s.standAlone && (c.ClientConnectionCount > 0 || c.ClientConnectionRate > 0 || c.ClientMessageRate > 0 ||
 		c.ClientRecipientRate > 0 || c.ClientNewTLSRate > 0 || c.ClientAuthRate > 0) {
 		s.counter = anvil.NewClient(endpoint.New("", "private", anvilService, anvil.Protocol,
@@ -190,7 +194,7 @@ func (s *Server) openClients(e *service.Env) error {
 const dnsEntries = 20_000
 
 func (s *Server) openLists(e *service.Env) (err error) {
-	c := &s.normal
+	c := &s.conf
 	list := func(p **matchlist.List, name, value string) {
 		if err == nil {
 			*p, err = matchlist.New(name, value, e.Tables, matchlist.ParentStyle(name, s.common.ParentDomainMatchesSubdomains))
@@ -242,8 +246,7 @@ func (s *Server) openLists(e *service.Env) (err error) {
 	return s.openLocalClients(e)
 }
 
-// openPolicy makes the restriction engine, and a second one where the lists
-// are others under stress.
+// openPolicy makes the restriction engine.
 func (s *Server) openPolicy(e *service.Env) error {
 	families, err := netaddr.ParseFamilies(s.common.InetProtocols)
 	if err != nil {
@@ -263,7 +266,7 @@ func (s *Server) openPolicy(e *service.Env) error {
 	for _, a := range ifaces.Addrs {
 		s.own[a.Unmap()] = true
 	}
-	classes := s.normal.classes()
+	classes := s.conf.classes()
 	classes.MyDestination, classes.RelayDomains = s.common.MyDestination, s.common.RelayDomains
 	classes.ParentDomainMatchesSubdomains = s.common.ParentDomainMatchesSubdomains
 	classes.OwnAddresses, classes.ProxyAddresses = ifaces.Addrs, proxies
@@ -278,7 +281,7 @@ func (s *Server) openPolicy(e *service.Env) error {
 	verifier := e.Endpoint("private", s.common.VerifyServiceName, verify.Protocol)
 	env := restrict.Env{
 		Log: s.log, Tables: e.Tables, Common: s.common, DNS: filtered, Hosts: s.names.Hosts, Resolver: s.resolver,
-		Param: s.param, Stress: s.stress, BeforeQueue: s.filter != nil, AskCcert: s.normal.TLS.AskCcert,
+		Param: s.param, Stress: s.stress, BeforeQueue: s.filter != nil, AskCcert: s.conf.TLS.AskCcert,
 		Own:   func(a netip.Addr) bool { return s.own[a] },
 		Proxy: func(a netip.Addr) bool { return slices.Contains(proxies, a) },
 		Verify: func(ctx context.Context, addr string) (verify.Answer, error) {
@@ -298,13 +301,7 @@ func (s *Server) openPolicy(e *service.Env) error {
 			},
 		},
 	}
-	if s.policy, err = restrict.New(s.normal.Restrict, env); err != nil {
-		return err
-	}
-	s.stressPolicy = s.policy
-	if s.stressed.Restrict != s.normal.Restrict && s.stressed.Timeout > 0 {
-		s.stressPolicy, err = restrict.New(s.stressed.Restrict, env)
-	}
+	s.policy, err = restrict.New(s.conf.Restrict, env)
 	return err
 }
 
@@ -314,10 +311,10 @@ func (s *Server) Mistakes() []error { return s.policy.Mistakes() }
 // filterDNS is the resolver of the restrictions, through
 // smtpd_dns_reply_filter.
 func (s *Server) filterDNS(e *service.Env) (dns.Resolver, error) {
-	if s.normal.DNSReplyFilter == "" {
+	if s.conf.DNSReplyFilter == "" {
 		return s.names.DNS, nil
 	}
-	maps, err := e.Tables.Maps("smtpd_dns_reply_filter", s.normal.DNSReplyFilter, 0)
+	maps, err := e.Tables.Maps("smtpd_dns_reply_filter", s.conf.DNSReplyFilter, 0)
 	if err != nil {
 		return nil, err
 	}
@@ -329,15 +326,15 @@ func (s *Server) openTLS(e *service.Env) (err error) {
 		return nil
 	}
 	a := starttls.Around{Log: s.log, Lost: e.Tables.Stale,
-		Tickets: tlsmgr.NewClient("", s.normal.TLS.ManagerService).TicketKeys}
-	if maps := s.normal.TLS.SNIMaps; maps != "" {
+		Tickets: tlsmgr.NewClient("", s.conf.TLS.ManagerService).TicketKeys}
+	if maps := s.conf.TLS.SNIMaps; maps != "" {
 		m, err := e.Tables.Maps("tls_server_sni_maps", maps, table.FoldKey|table.ValueIsFile)
 		if err != nil {
 			return err
 		}
 		a.SNI = m.Lookup
 	}
-	s.tls, err = s.normal.TLS.Open(a)
+	s.tls, err = s.conf.TLS.Open(a)
 	return err
 }
 

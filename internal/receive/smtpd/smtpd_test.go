@@ -3,6 +3,7 @@ package smtpd
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -132,8 +134,9 @@ func (names) Lookup(context.Context, string, dns.Type) dns.Answer {
 // A bench is a server with everything around it.
 type bench struct {
 	*Server
-	queue *queue
-	log   func() []string
+	queue  *queue
+	log    func() []string
+	strain atomic.Bool // all sessions are taken
 }
 
 func newBench(t testing.TB, settings string) *bench {
@@ -146,24 +149,26 @@ func newBench(t testing.TB, settings string) *bench {
 		t.Fatal(err)
 	}
 	conf = conf.Override("queue_directory", dir, "test")
-	var common param.Common
+	var common, stressCommon param.Common
 	s := New().(*Server)
-	set := param.NewSet()
+	set, stressSet := param.NewSet(), param.NewSet()
 	common.Params(set)
 	s.Params(set)
-	if err := set.Load(conf); err != nil {
+	stressCommon.Params(stressSet)
+	s.StressParams(stressSet)
+	if err := errors.Join(set.Load(conf), stressSet.Load(conf.Override("stress", "yes", "test"))); err != nil {
 		t.Fatal(err)
 	}
 	log, lines := maillog.Record()
 	tables := table.NewOpener(append(pattern.Types(), inline.Type(), static.Type()))
 	tables.UTF8 = true
 	s.names, s.resolver = &dns.Native{DNS: names{}}, resolver{}
+	b := &bench{Server: s, queue: &queue{}, log: lines}
 	err = s.Open(&service.Env{Program: "smtpd", Name: "smtp", Type: "inet", Config: conf, Common: &common, Log: log,
-		Tables: tables, Stress: func() bool { return false }})
+		Tables: tables, Stress: b.strain.Load, StressCommon: &stressCommon})
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{Server: s, queue: &queue{}, log: lines}
 	path := filepath.Join(dir, "public")
 	os.Mkdir(path, 0o700)
 	l, err := net.Listen("unix", filepath.Join(path, "cleanup"))
@@ -172,10 +177,12 @@ func newBench(t testing.TB, settings string) *bench {
 	}
 	t.Cleanup(func() { l.Close() })
 	go b.queue.serve(l)
-	s.cleanup = cleanup.NewClient(endpoint.New(dir, "public", "cleanup", cleanup.Protocol, endpoint.Times{Timeout: time.Minute}), time.Minute)
-	s.counter = nil
-	s.statfs = func() (int64, error) { return 1 << 40, nil }
-	s.now = func() time.Time { return time.Date(2026, 11, 4, 8, 9, 10, 0, time.UTC) }
+	for _, s := range []*Server{s, s.stressed} {
+		s.cleanup = cleanup.NewClient(endpoint.New(dir, "public", "cleanup", cleanup.Protocol, endpoint.Times{Timeout: time.Minute}), time.Minute)
+		s.counter = nil
+		s.statfs = func() (int64, error) { return 1 << 40, nil }
+		s.now = func() time.Time { return time.Date(2026, 11, 4, 8, 9, 10, 0, time.UTC) }
+	}
 	return b
 }
 
