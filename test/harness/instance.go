@@ -551,6 +551,21 @@ func (i *Instance) Until(what string, done func() bool) {
 	}
 }
 
+// Again calls done until it says true, or until nothing can be expected to change
+// any more: the system, if it runs, was seen at rest that often. It does not fail
+// the test.
+func (i *Instance) Again(done func() bool) {
+	const looks = 50
+	deadline := time.Now().Add(Wait)
+	for rests := 0; !done() && rests < looks && time.Now().Before(deadline); {
+		before := i.activity()
+		time.Sleep(10 * time.Millisecond)
+		if before >= 0 && i.activity() == before {
+			rests++
+		}
+	}
+}
+
 func (i *Instance) must(err error) {
 	i.T.Helper()
 	if err != nil {

@@ -60,9 +60,12 @@ func (i *Instance) Processes() []int {
 }
 
 // activity counts how often the threads of all processes have run; -1 while one
-// runs, or is about to.
+// runs, or is about to; 0 when the system does not run.
 func (i *Instance) activity() int {
 	sum := 0
+	if i.master == nil {
+		return sum
+	}
 	for _, pid := range i.Processes() {
 		threads, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", pid))
 		for _, path := range threads {

@@ -87,7 +87,7 @@ func newer(archive *txtar.Archive) bool { return strings.Contains(string(archive
 const plays = 3
 
 // compare plays the archive against s and compares every observed section with
-// the one that is expected: "NAME.postern" goes before NAME for Postern.
+// the one that is expected.
 func compare(t *testing.T, file string, archive *txtar.Archive, names *dnstest.Server, s harness.System) {
 	differs := difference(archive, s, play(t, archive, names, s))
 	for n := 1; n < plays && differs != "" && s == harness.Postfix && !t.Failed(); n++ {
@@ -110,13 +110,9 @@ func compare(t *testing.T, file string, archive *txtar.Archive, names *dnstest.S
 // archive as NAME.SYSTEM.
 func difference(archive *txtar.Archive, s harness.System, result []txtar.File) string {
 	var report strings.Builder
-	expected, given := numbering{}, numbering{}
+	wanted, given := numbering{}, numbering{}
 	for _, f := range result {
-		want, ok := harness.Section(archive, f.Name+"."+s.Name)
-		if !ok {
-			want, _ = harness.Section(archive, f.Name)
-		}
-		w, g := expected.text(string(want)), given.text(string(f.Data))
+		w, g := wanted.text(expected(archive, f.Name, s)), given.text(string(f.Data))
 		if w != g {
 			fmt.Fprintf(&report, "%s: section %s differs\n%s\n", s.Name, f.Name, harness.Diff(w, g))
 			if *accept {
@@ -125,6 +121,15 @@ func difference(archive *txtar.Archive, s harness.System, result []txtar.File) s
 		}
 	}
 	return report.String()
+}
+
+// expected is what the archive says that s gives: "NAME.SYSTEM" goes before NAME.
+func expected(archive *txtar.Archive, name string, s harness.System) string {
+	want, ok := harness.Section(archive, name+"."+s.Name)
+	if !ok {
+		want, _ = harness.Section(archive, name)
+	}
+	return string(want)
 }
 
 // A numbering gives masked queue ids the numbers in which they appear.

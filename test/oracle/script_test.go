@@ -6,8 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
-	"sort"
 	"strings"
 	"syscall"
 	"testing"
@@ -29,6 +27,8 @@ type player struct {
 	servers map[string]*harness.Policy
 	ports   map[string]int
 	seen    strings.Builder // the section "want"
+	wanted  []string        // what is expected of that section, in the pieces that begin with "== "; nil with -update
+	shown   int             // how many pieces seen has
 	out     []txtar.File
 	names   *dnstest.Server
 	heard   int // the questions of names before this player began
@@ -69,13 +69,11 @@ type player struct {
 //	primary              commands see the configuration of the instance as the default one, without MAIL_CONFIG
 //	write PATH SECTION MODE OWNER    write a file below the root before or after the start
 var commands = map[string]func(p *player, args []string){
-	"sink":   (*player).sink,
-	"port":   (*player).reserve,
-	"policy": (*player).policy,
-	"asked":  (*player).asked,
-	"served": func(p *player, args []string) {
-		p.show("served "+args[0], fmt.Sprintln(p.servers[args[0]].Served()))
-	},
+	"sink":      (*player).sink,
+	"port":      (*player).reserve,
+	"policy":    (*player).policy,
+	"asked":     (*player).asked,
+	"served":    (*player).served,
 	"questions": (*player).questions,
 	"hold":      (*player).hold,
 	"auth":      func(p *player, args []string) { harness.NewAuth(p.t, p.i, p.section(args[0])) },
@@ -95,11 +93,8 @@ var commands = map[string]func(p *player, args []string){
 	"queue":     (*player).queue,
 	"log":       (*player).log,
 	"write":     (*player).write,
-	"decisions": func(p *player, _ []string) {
-		text := p.logOf([]string{"smtpd"})
-		p.show("decisions", numberedID.ReplaceAllString(text, "QID"))
-	},
-	"primary": func(p *player, _ []string) { p.primary = true },
+	"decisions": (*player).decisions,
+	"primary":   func(p *player, _ []string) { p.primary = true },
 }
 
 var users = map[string]uint32{"root": 0, "alice": 2301, "bob": 2302, "carol": 2303, "vmail": 2200}
@@ -108,6 +103,9 @@ func play(t *testing.T, archive *txtar.Archive, names *dnstest.Server, s harness
 	p := &player{t: t, archive: archive, sinks: map[string]*harness.Sink{}, servers: map[string]*harness.Policy{},
 		milters: map[string]*miltertest.Milter{}, ports: map[string]int{},
 		names: names, heard: len(names.Queries())}
+	if !*update {
+		p.wanted = pieces(expected(archive, "want", s))
+	}
 	p.i = harness.New(t, s, harness.Config{})
 	p.ports["smtp"] = p.i.Port
 	for _, line := range strings.Split(string(archive.Comment), "\n") {
@@ -210,35 +208,6 @@ func (p *player) policy(args []string) {
 	p.servers[args[0]], p.ports[args[0]] = s, s.Port
 }
 
-// asked leaves out the attributes whose values are chance, and those that the
-// packaged Postfix does not know yet.
-func (p *player) asked(args []string) {
-	var lines []string
-	for _, l := range p.servers[args[0]].Asked() {
-		name, _, _ := strings.Cut(l, "=")
-		switch name {
-		case "instance", "client_port", "server_port":
-			l = name
-		case "compatibility_level", "mail_version":
-			continue
-		}
-		lines = append(lines, l)
-	}
-	p.show("asked "+args[0], strings.Join(lines, "\n"))
-}
-
-// questions shows what was asked about names below a domain.
-func (p *player) questions(args []string) {
-	var lines []string
-	for _, q := range p.names.Queries()[p.heard:] {
-		name, _, _ := strings.Cut(q, " ")
-		if strings.HasSuffix(name, "."+args[0]) {
-			lines = append(lines, q)
-		}
-	}
-	p.show("questions "+args[0], strings.Join(lines, "\n"))
-}
-
 // reserve chooses free ports for further services of master.cf.
 func (p *player) reserve(args []string) {
 	for _, name := range args {
@@ -313,41 +282,6 @@ func (p *player) expandID(arg string) string {
 	return arg
 }
 
-func (p *player) show(title, text string) {
-	fmt.Fprintf(&p.seen, "== %s\n%s", title, p.mask(text))
-	if text != "" && !strings.HasSuffix(text, "\n") {
-		p.seen.WriteString("\n")
-	}
-}
-
-// maildir shows the messages in new/ in the order of their texts, the queue ids
-// left aside: which of two messages that are made at once got its id first is
-// chance.
-func (p *player) maildir(args []string) {
-	files, _ := filepath.Glob(p.hostPath(args[0]) + "/new/*")
-	var texts []string
-	for _, f := range files {
-		b, err := os.ReadFile(f)
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		texts = append(texts, p.mask(string(b)))
-	}
-	sort.Slice(texts, func(a, b int) bool {
-		x, y := numberedID.ReplaceAllString(texts[a], "QID"), numberedID.ReplaceAllString(texts[b], "QID")
-		return x < y || x == y && texts[a] < texts[b]
-	})
-	p.show(fmt.Sprintf("maildir %s: %d", args[0], len(texts)), strings.Join(texts, "--\n"))
-}
-
-func (p *player) mailbox(args []string) {
-	b, err := os.ReadFile(p.hostPath(args[0]))
-	if err != nil {
-		b = []byte(strings.TrimPrefix(err.Error(), "open "+p.i.Root))
-	}
-	p.show("mailbox "+args[0], string(b))
-}
-
 // hostPath is a path of the private root, or of the instance when relative.
 func (p *player) hostPath(path string) string {
 	if filepath.IsAbs(path) {
@@ -356,60 +290,9 @@ func (p *player) hostPath(path string) string {
 	return p.i.Host(path)
 }
 
-func (p *player) file(args []string) {
-	b, err := os.ReadFile(p.hostPath(args[0]))
-	if err != nil {
-		p.t.Fatal(err)
-	}
-	p.show("file "+args[0], string(b))
-}
-
-func (p *player) sunk(args []string) {
-	p.show("sunk "+args[0], strings.Join(p.sinks[args[0]].Got(), "\n"))
-}
-
 func (p *player) milter(args []string) {
 	m := miltertest.New(p.t, p.section(args[0]))
 	p.milters[args[0]], p.ports[args[0]] = m, m.Port
-}
-
-func (p *player) milted(args []string) {
-	p.show("milted "+args[0], strings.Join(p.milters[args[0]].Got(), "\n"))
-}
-
-func (p *player) queue(args []string) {
-	p.show("queue "+args[0], fmt.Sprintf("%d\n", p.i.Count(args[0])))
-}
-
-// numberedID is a masked queue id. Its number says when it was first seen in the
-// log, which hangs on the pace of the programs.
-var numberedID = regexp.MustCompile(`\bQID\d+`)
-
-func (p *player) log(args []string) {
-	p.show(strings.TrimSpace("log "+strings.Join(args, " ")), p.logOf(args))
-}
-
-func (p *player) logOf(args []string) string {
-	p.i.SyncLog()
-	m := p.i.NewMasker(p.ports)
-	var lines []string
-	quiet := slices.DeleteFunc([]string{"master", "postlogd", "anvil", "scache", "postfix-script"}, func(name string) bool { return contains(args, name) })
-	for _, line := range m.LogLines(p.i.Log(), quiet...) {
-		program, _, _ := strings.Cut(line, ":")
-		if len(args) == 0 || contains(args, program[strings.LastIndexByte(program, '/')+1:]) {
-			lines = append(lines, line)
-		}
-	}
-	return strings.Join(lines, "\n")
-}
-
-func contains(list []string, s string) bool {
-	for _, l := range list {
-		if l == s {
-			return true
-		}
-	}
-	return false
 }
 
 // write: PATH SECTION [MODE [OWNER]].
