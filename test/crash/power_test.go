@@ -46,7 +46,7 @@ func powerCut(t *testing.T, journal string) {
 	}
 	i.KillAll()
 	i.Until("nobody uses the file system", func() bool { return disk.Unmount() == nil })
-	if err := disk.Mount(i.Host("")); err != nil {
+	if err := disk.Return(i.Host("")); err != nil {
 		t.Fatal(err)
 	}
 	anotherRun(t, i)

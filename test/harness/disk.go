@@ -54,6 +54,19 @@ func (d *Disk) Unmount() error {
 	return nil
 }
 
+// Return mounts the file system, which was unmounted after a power cut, as it
+// is on the disk: from a copy of the image, because the kernel would go on with the
+// file system that it has while a name space of mounts that somebody else has made
+// meanwhile keeps that in use.
+func (d *Disk) Return(dir string) error {
+	image := d.Image + ".returned"
+	if err := command("cp", "--sparse=always", d.Image, image); err != nil {
+		return err
+	}
+	d.Image = image
+	return d.Mount(dir)
+}
+
 // Cut cuts the power: what has not been brought to the disk is lost, and
 // nothing can be done with the file system any more but to unmount it.
 func (d *Disk) Cut() error {
