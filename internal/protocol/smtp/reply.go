@@ -33,10 +33,11 @@ func NewReply(code int, status dsn.Status, text string) Reply {
 
 // ParseReply makes a reply of the form in which the configuration gives one,
 // "554 5.7.1 Access denied". The status is optional. It returns false when the
-// text does not start with a code between 200 and 599.
+// text does not start with a code between 200 and 599, or goes on as the first
+// line of several does.
 func ParseReply(text string) (Reply, bool) {
 	code, rest, ok := splitCode(text)
-	if !ok {
+	if !ok || strings.HasPrefix(rest, "-") {
 		return Reply{}, false
 	}
 	res := dsn.Split("", strings.TrimLeft(rest, " \t"))

@@ -251,6 +251,7 @@ func TestParseReply(t *testing.T) {
 		{"450 5.7.1 Later", 450, "", "5.7.1 Later", true},
 		{"450", 450, "", "", true},
 		{"4500", 0, "", "", false},
+		{"554-5.7.1 No", 0, "", "", false},
 		{"x", 0, "", "", false},
 	}
 	for _, tt := range tests {

@@ -1,6 +1,8 @@
 package restrict
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strconv"
@@ -20,32 +22,40 @@ import (
 type rblSite struct {
 	domain string
 	filter []octetRange // by octet; nil takes any answer
+	bad    error        // what is wrong with the filter; every answer fits it
 }
 
 // An octetRange is the values that one octet may have.
 type octetRange [][2]int
 
-func parseRBLSite(arg string) (*rblSite, error) {
+// parseRBLSite reads the argument of a DNS list check. A filter that is
+// malformed harms only clients about which the list has an answer: Postfix ends
+// its process at that moment, and serves everybody else.
+func parseRBLSite(arg string) *rblSite {
 	domain, filter, ok := strings.Cut(arg, "=")
-	if domain == "" {
-		return nil, fmt.Errorf("bad DNS list %q", arg)
-	}
 	site := &rblSite{domain: bareHost(domain)}
-	if !ok {
-		return site, nil
+	if ok {
+		var err error
+		if site.filter, err = parseFilter(filter); err != nil {
+			site.bad = fmt.Errorf("bad DNS list filter %q of %s: %w", filter, domain, err)
+		}
 	}
-	parts, err := splitOctets(filter)
+	return site
+}
+
+func parseFilter(text string) (filter []octetRange, err error) {
+	parts, err := splitOctets(text)
 	if err != nil {
-		return nil, fmt.Errorf("bad DNS list filter %q: %w", filter, err)
+		return nil, err
 	}
 	for _, p := range parts {
 		r, err := parseOctet(p)
 		if err != nil {
-			return nil, fmt.Errorf("bad DNS list filter %q: %w", filter, err)
+			return nil, err
 		}
-		site.filter = append(site.filter, r)
+		filter = append(filter, r)
 	}
-	return site, nil
+	return filter, nil
 }
 
 // splitOctets splits at the dots that are not inside brackets.
@@ -80,12 +90,12 @@ func parseOctet(s string) (octetRange, error) {
 		if !ranged {
 			hi = lo
 		}
-		a, err1 := strconv.Atoi(lo)
-		b, err2 := strconv.Atoi(hi)
-		if err1 != nil || err2 != nil || a < 0 || b > 255 || a > b {
+		a, err1 := strconv.ParseUint(lo, 10, 8)
+		b, err2 := strconv.ParseUint(hi, 10, 8)
+		if err1 != nil || err2 != nil || a > b {
 			return nil, fmt.Errorf("bad octet %q", e)
 		}
-		r = append(r, [2]int{a, b})
+		r = append(r, [2]int{int(a), int(b)})
 	}
 	return r, nil
 }
@@ -270,6 +280,8 @@ func permitRHSWLClient(v *eval, it *item) Verdict {
 func (v *eval) allowlisted(it *item, query, what string) Verdict {
 	found, retry := v.rblListed(it.rbl, query)
 	switch {
+	case found && it.rbl.bad != nil:
+		return v.badFilter(it)
 	case found:
 		if v.s.HasRecipient {
 			if ok, trouble := v.authorised(); !ok {
@@ -283,8 +295,17 @@ func (v *eval) allowlisted(it *item, query, what string) Verdict {
 	return Verdict{}
 }
 
+// badFilter is for an answer of a list whose filter cannot be read.
+func (v *eval) badFilter(it *item) Verdict {
+	v.env.Log.Warningf("restriction %s: %v", it.name, it.rbl.bad)
+	return misconfigured()
+}
+
 // rblReply makes the reply of a client, name or address on a DNS list.
 func (v *eval) rblReply(it *item, query, what, class, about string) Verdict {
+	if it.rbl.bad != nil {
+		return v.badFilter(it)
+	}
 	text := v.DefaultRBLReply
 	if t, ok, err := v.rblReplies.Lookup(v.ctx, it.arg); err != nil {
 		w := reject(451, "4.3.5", "Server configuration error")
@@ -297,7 +318,7 @@ func (v *eval) rblReply(it *item, query, what, class, about string) Verdict {
 	if a, _ := v.listLookup(query+"."+it.rbl.domain, dns.TXT); a.Class == dns.OK {
 		var texts []string
 		for i := range a.Records {
-			texts = append(texts, a.Records[i].Text)
+			texts = append(texts, strings.Map(blank, a.Records[i].Text))
 		}
 		reason = strings.Join(texts, " / ") // Postfix: the same
 	}
@@ -306,12 +327,17 @@ func (v *eval) rblReply(it *item, query, what, class, about string) Verdict {
 		return val, ok, nil
 	}}
 	r, err := x.Expand(text)
-	if err != nil {
-		v.env.Log.Warningf("rbl reply %q: %v", text, err)
+	if (err != nil || r.Undefined) && text != v.DefaultRBLReply {
+		v.env.Log.Warningf("rbl_reject_reply: bad rbl reply template for domain %s: %s", it.arg, text)
+		text = v.DefaultRBLReply
+		r, err = x.Expand(text)
+	}
+	if err != nil || r.Undefined {
+		v.env.Log.Warningf("default_rbl_reply %q: %v", text, cmp.Or(err, errors.New("unknown macro")))
 		return misconfigured()
 	}
-	rep, ok := smtp.ParseReply(strings.TrimSpace(r.Text))
-	if !ok || rep.Code < 400 {
+	rep, ok := smtp.ParseReply(strings.TrimLeft(r.Text, " \t"))
+	if !ok || rep.Code < 400 || len(rep.Lines) == 0 || rep.Status == "" && rep.Lines[0] == "" {
 		v.env.Log.Warningf("rbl response code configuration error: %s", r.Text)
 		return reject(450, "4.7.1", "Service unavailable")
 	}
@@ -321,6 +347,14 @@ func (v *eval) rblReply(it *item, query, what, class, about string) Verdict {
 		status, rep.Lines = d.Status, []string{d.Reason}
 	}
 	return reject(rep.Code, v.fitStatus(status, about), rep.Text())
+}
+
+// blank puts a blank for what is not printable. Postfix: the same.
+func blank(r rune) rune {
+	if r < ' ' || r > '~' {
+		return ' '
+	}
+	return r
 }
 
 // rblMacro is the value of a macro in a DNS list's reply.

@@ -163,7 +163,9 @@ func (e *Engine) argument(it *item) (err error) {
 		it.arg = spec
 		it.tab, err = e.env.Tables.Open(spec)
 	case domainArg:
-		it.rbl, err = parseRBLSite(it.arg)
+		if it.rbl = parseRBLSite(it.arg); it.rbl.domain == "" {
+			it.bad, it.skip = missing(it.def), true
+		}
 	case policyArg:
 		it.pol, err = e.policyItem(it.arg)
 	}

@@ -3,7 +3,8 @@ package restrict
 import "fmt"
 
 // Mistakes are the items of the lists that cannot be evaluated: each costs the
-// client 451 whenever it is reached, and a warning in the log.
+// client 451 whenever it is reached, and a warning in the log; the malformed filter
+// of a DNS list does so for clients that the list knows.
 func (e *Engine) Mistakes() []error {
 	var found []error
 	seen := make(map[*list]bool)
@@ -19,6 +20,8 @@ func (e *Engine) Mistakes() []error {
 				look(it.class)
 			case it.bad != "" && !it.skip:
 				found = append(found, fmt.Errorf("%s: %s", l.name, it.bad))
+			case it.rbl != nil && it.rbl.bad != nil && !it.skip:
+				found = append(found, fmt.Errorf("%s: restriction %s: %w", l.name, it.name, it.rbl.bad))
 			}
 		}
 	}

@@ -238,7 +238,6 @@ func TestRefusals(t *testing.T) {
 		"smtpd_client_restrictions = permit_naked_ip_address",
 		"smtpd_restriction_classes = a\na = a\nsmtpd_client_restrictions = a",
 		"smtpd_restriction_classes = a\nsmtpd_client_restrictions = a",
-		"smtpd_client_restrictions = reject_rbl_client bl.example=127.0.0",
 		"smtpd_client_restrictions = check_policy_service ftp:x",
 		"smtpd_client_restrictions = check_policy_service { unix:x, nonsense=1 }",
 		"reject_tempfail_action = maybe",
@@ -253,6 +252,45 @@ func TestRefusals(t *testing.T) {
 	} {
 		if _, _, err := newEngine(settings); err != nil {
 			t.Errorf("%q: %v", settings, err)
+		}
+	}
+}
+
+// A filter that is malformed is a mistake that costs 451 those clients about
+// which the list has an answer; Postfix ends its process at them. Which filters
+// are, Postfix 3.7 has said.
+func TestDNSListFilters(t *testing.T) {
+	for filter, bad := range map[string]bool{
+		"127.0.0.4": false, "127.0.0.004": false, "[127..128].0.0.4": false, "127.0.0.[0..255]": false, "127.0.0.[1;4]": false,
+		"": true, "127.0.0": true, "127.0.0.4.": true, "127.0.0.4.4": true, "d.d.d": true, "=127.0.0.4": true, "127.0.0.4;5": true,
+		"127.0.0.[": true, "127.0.0.[4": true, "127.0.0.4]": true, "127.0.0.[]": true, "127.0.0.[4;]": true, "127.0.0.[;4]": true,
+		"127.0.0.[[4]]": true, "127.[0.0].0.4": true, "127.0.0.[0..255": true,
+		"127.0.0.3..5": true, "127.0.0.[5..4]": true, "127.0.0.[4..]": true, "127.0.0.[3...5]": true, "127.0.0.[3..4..5]": true,
+		"127.0.0.256": true, "127.0.0.-4": true, "127.0.0.+4": true, "127.0.0.[04;0x4]": true, "127.0.0.99999999999999999999": true,
+	} {
+		for _, addr := range []string{"127.0.0.2", "127.0.0.3"} { // listed, and not
+			e, log, err := newEngine("smtpd_client_restrictions = reject_rbl_client bl.example=" + filter)
+			if err != nil {
+				t.Fatalf("%q: %v", filter, err)
+			}
+			if got := len(e.Mistakes()) == 1; got != bad {
+				t.Errorf("%q is a mistake: %v", filter, got)
+			}
+			s, want := client(), ""
+			s.ClientAddr = addr
+			switch {
+			case addr == "127.0.0.3":
+			case bad:
+				want = "451 4.3.5 Server configuration error"
+			default:
+				want = "554 5.7.1 Service unavailable; Client host [127.0.0.2] blocked using bl.example; listed"
+			}
+			if got := e.To(context.Background(), s).String(); got != want {
+				t.Errorf("%q, %s: got %q, want %q", filter, addr, got, want)
+			}
+			if said := strings.Contains(strings.Join(log(), " "), "bad DNS list filter"); said != (bad && addr == "127.0.0.2") {
+				t.Errorf("%q, %s: said %v", filter, addr, said)
+			}
 		}
 	}
 }
