@@ -170,8 +170,9 @@ func (e *Envelope) onlyOthers(r *record.FileReader) bool {
 	if e.where != inEnvelope {
 		return false
 	}
-	// A recipient that a milter has added stands behind the content.
-	end, ok := e.Sizes.ContentEnd(0)
+	// A recipient that a milter has added stands behind the content. An end that
+	// is not ahead would lead here again, and again.
+	end, ok := e.Sizes.ContentEnd(r.Offset())
 	if ok {
 		r.SeekTo(end)
 	}
