@@ -71,6 +71,7 @@ func Main(p Program, tables []table.Type, args []string) int {
 	}
 	steps := []func() error{
 		s.tuneRuntime,
+		s.restrictFiles,
 		s.readOptions,
 		s.watchMaster,
 		s.loadConfig,
@@ -100,6 +101,12 @@ func (s *process) fail(err error) int {
 	}
 	s.log.Fatalf("%v", err)
 	return 1
+}
+
+// restrictFiles keeps what the service and its commands create from others.
+func (s *process) restrictFiles() error {
+	syscall.Umask(0o077)
+	return nil
 }
 
 // tuneRuntime bounds what a process takes of the machine: dozens of them run

@@ -1,6 +1,7 @@
 package maillog
 
 import (
+	"errors"
 	"os"
 	"strings"
 )
@@ -47,10 +48,22 @@ func listening(path string) bool {
 }
 
 // OpenFile opens a log file to append to. /dev/stdout is this process's
-// standard output, whatever it is.
+// standard output, whatever it is. A new file has the mode, whatever the umask is.
 func OpenFile(path string, mode os.FileMode) (*os.File, error) {
 	if path == "/dev/stdout" {
 		return os.Stdout, nil
 	}
-	return os.OpenFile(path, os.O_WRONLY|os.O_APPEND|os.O_CREATE, mode)
+	const flags = os.O_WRONLY | os.O_APPEND | os.O_CREATE
+	f, err := os.OpenFile(path, flags|os.O_EXCL, mode)
+	if errors.Is(err, os.ErrExist) {
+		return os.OpenFile(path, flags, mode)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := f.Chmod(mode); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }

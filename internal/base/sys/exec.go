@@ -119,6 +119,9 @@ func (c *Command) build(ctx context.Context) (*exec.Cmd, error) {
 	}
 	cmd := exec.CommandContext(ctx, path)
 	cmd.Path, cmd.Args, cmd.Err = path, argv, nil
+	if argv[0] == systemShell { // it names itself in its messages
+		cmd.Args = append([]string{"sh"}, argv[1:]...)
+	}
 	cmd.Env, cmd.Dir = append([]string{}, c.Env...), c.Dir
 	if cmd.Dir == "" && c.Chroot != "" {
 		cmd.Dir = "/"
@@ -196,8 +199,11 @@ func shellArgv(line, shell string) []string {
 	if len(words) > 0 && strings.Trim(line, plain) == "" && !builtin(words[0]) && !strings.Contains(words[0], "=") {
 		return words
 	}
-	return []string{"/bin/sh", "-c", line}
+	return []string{systemShell, "-c", line}
 }
+
+// systemShell runs command lines that need a shell.
+const systemShell = "/bin/sh"
 
 // builtin says whether word is a command of the shell itself.
 func builtin(word string) bool {

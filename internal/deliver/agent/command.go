@@ -12,8 +12,9 @@ import (
 	"postern/internal/mail/mailbox"
 )
 
-// CommandPath is the PATH of commands that mail is delivered to.
-const CommandPath = "/usr/bin:/bin:/usr/sbin:/sbin"
+// CommandPath is the PATH of commands that mail is delivered to. Postfix: the
+// default of the C library.
+const CommandPath = "/usr/bin:/bin"
 
 // statuses are what the exit statuses of sysexits.h mean for mail.
 var statuses = [...]struct {

@@ -61,7 +61,7 @@ func (m *manager) reports(msg *message, end fate) []func() bool {
 		list = append(list, func() bool {
 			ctx, cancel := m.reporting()
 			defer cancel()
-			return m.reported(msg, m.logs.trace.Trace(ctx, m.about(msg), msg.env.TraceFlags&delivery.TraceFlags))
+			return m.reported(msg, "trace", m.logs.trace.Trace(ctx, m.about(msg), msg.env.TraceFlags&delivery.TraceFlags))
 		})
 	}
 	return list
@@ -109,12 +109,20 @@ func (m *manager) reporting() (context.Context, context.CancelFunc) {
 func (m *manager) flush(c *bounce.Client, msg *message) bool {
 	ctx, cancel := m.reporting()
 	defer cancel()
-	return m.reported(msg, c.Flush(ctx, m.about(msg), 0))
+	about := m.about(msg)
+	what := "bounce"
+	if about.Verp != "" {
+		what = "verp"
+	}
+	return m.reported(msg, what, c.Flush(ctx, about, 0))
 }
 
-func (m *manager) reported(msg *message, err error) bool {
+// reported says in the log that a notice could not be sent, and that the message
+// waits until it can.
+func (m *manager) reported(msg *message, what string, err error) bool {
 	if err != nil {
 		m.env.Log.Warningf("%s: %v", msg.id, err)
+		m.env.Log.Infof("%s: status=deferred (%s failed)", msg.id, what)
 	}
 	return err == nil
 }
@@ -137,7 +145,7 @@ func (m *manager) expire(msg *message) bool {
 		about.Verp = ""
 		ctx, cancel := m.reporting()
 		defer cancel()
-		if m.reported(msg, m.logs.deferred.Warn(ctx, about)) {
+		if m.reported(msg, "delay warning", m.logs.deferred.Warn(ctx, about)) {
 			m.warned(msg)
 		}
 	}

@@ -180,6 +180,7 @@ func TestVerp(t *testing.T) {
 		{"list@example.com", "alias@here.example", "u@other.example", "-_", "list-alias_here.example@example.com"},
 		{"list", "", "u", "+=", "list+u"},
 		{"a@b@c", "", "x@y@z", "+=", "a@b+x@y=z@c"},
+		{`|"cat >/x", a |"c d" b|c`, []string{"|cat >/x", "a|c d", "b|c"}}, // commands as aliases name them
 	}
 	for _, tt := range tests {
 		if got := Verp(tt.sender, tt.orig, tt.rcpt, tt.delimiters); got != tt.want {

@@ -26,7 +26,7 @@ type Token struct {
 }
 
 // operators are the octets that end an atom.
-const operators = `"%!(),.:;<>@[\]`
+const operators = `|"%!(),.:;<>@[\]`
 
 func isOperator(c byte) bool { return c < 0x7f && strings.IndexByte(operators, c) >= 0 }
 

@@ -227,6 +227,6 @@ func (r *Reader) line() ([]byte, error) {
 		if err != nil && err != io.EOF {
 			return nil, err
 		}
-		return bytes.TrimRight(b, "\r\n"), nil
+		return bytes.TrimRight(b, " \t\n\v\f\r"), nil
 	}
 }

@@ -79,7 +79,7 @@ func (s *Server) post(ctx context.Context, sub *subject, a audience, records []s
 		return "", err
 	}
 	if status != 0 {
-		return "", fmt.Errorf("cleanup service refuses a notice: %s: %s", status, reason)
+		return "", fmt.Errorf("cleanup service refuses a notice: %s", strings.TrimSuffix(fmt.Sprintf("%s: %s", status, reason), ": "))
 	}
 	return session.QueueID, nil
 }
