@@ -26,29 +26,31 @@ func (s *server) Serve(ctx context.Context, c net.Conn) error {
 	return s.Kit.Serve(ctx, c, Bounce)
 }
 
-// Bounce returns the mail, or defers it when the next hop begins with a 4.x.x
-// status.
+// Bounce returns the mail, whatever status the next hop begins with.
 func Bounce(ctx context.Context, req *agent.Request, rep *agent.Report) error {
-	return report(req, rep, "5.0.0")
-}
-
-// Retry defers the mail, or returns it when the next hop begins with a 5.x.x
-// status.
-func Retry(ctx context.Context, req *agent.Request, rep *agent.Report) error {
-	return report(req, rep, "4.0.0")
-}
-
-func report(req *agent.Request, rep *agent.Report, def dsn.Status) error {
-	res := dsn.Split(def, req.Nexthop)
-	if res.Status.Class() == '2' {
-		res.Status = def // Postfix: a success is not the business of error(8)
-	}
+	res := reason(req, "bounce_append", "5.0.0")
 	for _, rcpt := range req.Recipients {
-		if res.Status.Permanent() {
-			rep.Bounce(rcpt, "none", res)
-		} else {
-			rep.Defer(rcpt, "none", res)
-		}
+		rep.Bounce(rcpt, "none", res)
 	}
 	return nil
+}
+
+// Retry defers the mail, whatever status the next hop begins with.
+func Retry(ctx context.Context, req *agent.Request, rep *agent.Report) error {
+	res := reason(req, "defer_append", "4.0.0")
+	for _, rcpt := range req.Recipients {
+		rep.Defer(rcpt, "none", res)
+	}
+	return nil
+}
+
+// reason is what the next hop says. A status of another class than that of def
+// is named and passed over.
+func reason(req *agent.Request, what string, def dsn.Status) dsn.Result {
+	res := dsn.Split(def, req.Nexthop)
+	if res.Status.Class() != def.Class() {
+		req.Log.Warningf("%s: ignoring dsn code %q", what, string(res.Status))
+		res.Status = def
+	}
+	return res
 }

@@ -68,7 +68,7 @@ func (s state) environment(who sys.User) []string {
 	for _, v := range [...][2]string{
 		{"DOMAIN", s.domain}, {"EXTENSION", s.ext}, {"LOCAL", s.local}, {"USER", s.user}, {"RECIPIENT", s.addr},
 		{"SENDER", r.Sender}, {"ORIGINAL_RECIPIENT", s.original.OrigAddr},
-		{"CLIENT_ADDRESS", r.ClientAddr}, {"CLIENT_HELO", r.ClientHelo}, {"CLIENT_HOSTNAME", r.ClientName},
+		{"ENVID", r.EnvelopeID}, {"CLIENT_ADDRESS", r.ClientAddr}, {"CLIENT_HELO", r.ClientHelo}, {"CLIENT_HOSTNAME", r.ClientName},
 		{"CLIENT_PROTOCOL", r.ClientProto},
 		{"SASL_METHOD", r.SASLMethod}, {"SASL_SENDER", r.SASLSender}, {"SASL_USERNAME", r.SASLUsername},
 	} {

@@ -37,12 +37,7 @@ type flags struct {
 	quoteFrom   bool // >
 }
 
-// A warner takes what is odd but no error.
-type warner interface {
-	Warningf(format string, args ...any)
-}
-
-func parseAttributes(args []string, log warner) (*attributes, error) {
+func parseAttributes(args []string) (*attributes, error) {
 	a := &attributes{eol: "\n", nullSender: "MAILER-DAEMON"}
 	for i, arg := range args {
 		name, value, ok := strings.Cut(arg, "=")
@@ -63,7 +58,7 @@ func parseAttributes(args []string, log warner) (*attributes, error) {
 		case "user":
 			a.user = value
 		case "flags":
-			a.flags.parse(value, log)
+			err = a.flags.parse(value)
 		case "eol":
 			a.eol, err = unescape(value)
 		case "directory":
@@ -86,7 +81,7 @@ func parseAttributes(args []string, log warner) (*attributes, error) {
 	return nil, fmt.Errorf("missing argv= command-line attribute")
 }
 
-func (f *flags) parse(letters string, log warner) {
+func (f *flags) parse(letters string) error {
 	for _, c := range letters {
 		switch c {
 		case 'B':
@@ -112,9 +107,10 @@ func (f *flags) parse(letters string, log warner) {
 		case '>':
 			f.quoteFrom = true
 		default:
-			log.Warningf("unknown flag: %c (ignored)", c)
+			return fmt.Errorf("unknown flag: %c", c)
 		}
 	}
+	return nil
 }
 
 // unescape reads the escapes of C: \n, \r, \t, \a, \b, \f, \v, \\, \ddd.
@@ -150,7 +146,7 @@ func unescape(s string) (string, error) {
 // argument appear once for each recipient.
 var macros = map[string]bool{
 	"client_address": false, "client_helo": false, "client_hostname": false, "client_port": false,
-	"client_protocol": false, "nexthop": false, "queue_id": false, "sasl_method": false, "sasl_sender": false,
+	"client_protocol": false, "envid": false, "nexthop": false, "queue_id": false, "sasl_method": false, "sasl_sender": false,
 	"sasl_username": false, "sender": false, "size": false,
 	"domain": true, "extension": true, "mailbox": true, "original_recipient": true, "recipient": true, "user": true,
 }

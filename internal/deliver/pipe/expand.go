@@ -34,6 +34,8 @@ func (s *Service) messageMacro(name string, req *agent.Request) (string, bool) {
 	switch name {
 	case "client_address":
 		return req.ClientAddr, true
+	case "envid": // Postfix: since 3.9
+		return req.EnvelopeID, true
 	case "client_helo":
 		return req.ClientHelo, true
 	case "client_hostname":

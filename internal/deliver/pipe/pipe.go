@@ -42,7 +42,7 @@ func (s *Service) Open(env *service.Env) (err error) {
 	if err := s.Kit.Open(env); err != nil {
 		return err
 	}
-	if s.attrs, err = parseAttributes(env.Args, env.Log); err != nil {
+	if s.attrs, err = parseAttributes(env.Args); err != nil {
 		return err
 	}
 	if err := s.findUser(env); err != nil {

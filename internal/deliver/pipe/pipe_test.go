@@ -102,15 +102,16 @@ func TestDeliver(t *testing.T) {
 }
 
 func TestHeaders(t *testing.T) {
-	s, in := start(t, "", "flags=DORX", "user=vmail", "null_sender=", "argv=/bin/sh", "-c", `{ cat; printf '[%s]' "$$@"; } > out`, "x", "$sender", "$size")
+	s, in := start(t, "", "flags=DORX", "user=vmail", "null_sender=", "argv=/bin/sh", "-c", `{ cat; printf '[%s]' "$$@"; } > out`, "x", "$sender", "$size", "<$envid>")
 	req := in.Message(t, "", "Subject: x\n", "ann@v.example")
 	req.Recipients[0].OrigAddr = "orig@v.example"
+	req.EnvelopeID = "a b"
 	log := run(t, s, in, req)
 	if !strings.HasSuffix(log, "dsn=2.0.0, status=sent (delivered via mypipe service)") {
 		t.Error(log)
 	}
 	out, err := os.ReadFile("out")
-	want := fmt.Sprintf("Return-Path: <>\nX-Original-To: orig@v.example\nDelivered-To: ann@v.example\nSubject: x\n[][%d]", req.Size)
+	want := fmt.Sprintf("Return-Path: <>\nX-Original-To: orig@v.example\nDelivered-To: ann@v.example\nSubject: x\n[][%d][<a b>]", req.Size)
 	if err != nil || string(out) != want {
 		t.Errorf("got %q, %v; want %q", out, err, want)
 	}
@@ -168,6 +169,7 @@ func TestBadAttributes(t *testing.T) {
 		{[]string{"user=nobodyhere", "argv=x"}, "unknown username: nobodyhere"},
 		{[]string{"user=vmail:nogrouphere", "argv=x"}, "unknown group: nogrouphere"},
 		{[]string{"frob=1", "argv=x"}, "unknown attribute name: frob=1"},
+		{[]string{"flags=DZ", "argv=x"}, "unknown flag: Z"},
 		{[]string{"frob", "argv=x"}, "unknown attribute name: frob"},
 		{[]string{"size=-1", "argv=x"}, "bad size= value: -1"},
 		{[]string{`eol=\9`, "argv=x"}, "bad eol= value"},
@@ -210,7 +212,7 @@ func TestUnescape(t *testing.T) {
 }
 
 func TestArgv(t *testing.T) {
-	a, err := parseAttributes([]string{"flags=Z", "argv=a", "b=c"}, maillog.Discard())
+	a, err := parseAttributes([]string{"flags=D", "argv=a", "b=c"})
 	if err != nil || !slices.Equal(a.argv, []string{"a", "b=c"}) {
 		t.Errorf("got %+v, %v", a, err)
 	}

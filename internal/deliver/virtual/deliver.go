@@ -73,11 +73,14 @@ func (s *Service) recipient(ctx context.Context, req *agent.Request, rep *agent.
 // find looks up the destination of user. An error is a table that does not
 // answer, or a wrong value in one.
 func (s *Service) find(ctx context.Context, user string) (d destination, found bool, err error) {
+	if s.MailboxBase == "" { // Postfix: fatal, so that no mail is returned
+		return d, false, errors.New("bad string length 0 < 1: virtual_mailbox_base = ")
+	}
 	path, found, err := s.lookup(ctx, s.paths, user)
 	if err != nil || !found {
 		return d, found, err
 	}
-	if s.MailboxBase == "" || s.MailboxBase[0] != '/' {
+	if s.MailboxBase[0] != '/' {
 		return d, true, fmt.Errorf("do not specify relative pathname: virtual_mailbox_base = %s", s.MailboxBase)
 	}
 	d.path = s.MailboxBase + "/" + path

@@ -133,7 +133,9 @@ func TestVerifyOnly(t *testing.T) {
 // A mistake of the administrator or a table that is down never bounces.
 func TestMisconfigured(t *testing.T) {
 	tests := []struct{ config, warning string }{
-		{"virtual_mailbox_base =\n", "do not specify relative pathname: virtual_mailbox_base = "},
+		{"virtual_mailbox_base =\n", "bad string length 0 < 1: virtual_mailbox_base = "},
+		{"virtual_mailbox_base =\nvirtual_mailbox_maps =\n", "bad string length 0 < 1: virtual_mailbox_base = "},
+		{"virtual_mailbox_base = mail\n", "do not specify relative pathname: virtual_mailbox_base = mail"},
 		{"virtual_uid_maps =\n", "recipient u@v.example: not found in virtual_uid_maps"},
 		{"virtual_uid_maps = static:99\n", "recipient u@v.example: bad uid 99 in virtual_uid_maps"},
 		{"virtual_gid_maps = static:x\n", "recipient u@v.example: bad gid x in virtual_gid_maps"},
