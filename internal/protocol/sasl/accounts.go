@@ -113,7 +113,7 @@ type fileStamp struct {
 }
 
 // OpenUserFile reads the file. A line that cannot be used is said with its
-// number and costs its user only; a file that cannot be read makes every
+// number, and makes the logins of its user fail for the time being; a file that cannot be read makes every
 // lookup fail for the time being.
 func OpenUserFile(path string, say UserFileLog) (*UserFile, error) {
 	f := &UserFile{path: path, say: say}
@@ -149,6 +149,7 @@ func (f *UserFile) load() error {
 		secret, err := ParseSecret(text)
 		if err != nil {
 			f.say.Warn("%s, line %d: user %s: %v", f.path, line, user, err)
+			users[user] = unusable{fmt.Errorf("%s, line %d: user %s: %w", f.path, line, user, err)}
 			return nil
 		}
 		if s, ok := secret.(scramSecret); ok {
@@ -197,8 +198,17 @@ func (f *UserFile) Secret(_ context.Context, user string) (Secret, bool, error) 
 	defer f.mu.Unlock()
 	f.refresh()
 	s, ok := f.users[user]
+	if u, bad := s.(unusable); bad {
+		return nil, false, u.why
+	}
 	return s, ok, f.missing
 }
+
+// An unusable secret is the administrator's mistake: who has it is told to come
+// again, not that the password is wrong.
+type unusable struct{ why error }
+
+func (unusable) Verify(string) bool { return false }
 
 // Decoy returns the secret of somebody else, always the same for a name.
 func (f *UserFile) Decoy(user string) Secret {

@@ -121,7 +121,28 @@ func offer(hello *tls.ClientHelloInfo) string {
 		name, _ := CipherName(id)
 		ciphers = append(ciphers, name)
 	}
-	return strings.Join(versions, ", ") + " with " + strings.Join(ciphers, ", ")
+	return strings.Join(versions, ", ") + " with " + strings.Join(ciphers, ", ") + foreignGroups(hello.SupportedCurves)
+}
+
+// foreignGroups tells the groups for the exchange of keys if none of them can be
+// used.
+func foreignGroups(groups []tls.CurveID) string {
+	names := map[tls.CurveID]string{30: "X448", 256: "ffdhe2048", 257: "ffdhe3072", 258: "ffdhe4096", 259: "ffdhe6144", 260: "ffdhe8192"}
+	var list []string
+	for _, g := range groups {
+		if strings.HasPrefix(g.String(), "X25519") || strings.HasPrefix(g.String(), "CurveP") {
+			return ""
+		}
+		name := names[g]
+		if name == "" {
+			name = fmt.Sprintf("0x%04X", uint16(g))
+		}
+		list = append(list, name)
+	}
+	if len(list) == 0 {
+		return ""
+	}
+	return " and groups " + strings.Join(list[:min(len(list), 12)], ", ")
 }
 
 // inspect fills in what the client's certificate says.
