@@ -137,7 +137,8 @@ func (s *server) start() {
 	}
 }
 
-// kill ends the server as a crash would.
+// kill ends the server as a crash would, and waits until all its processes are
+// gone: one that is left would keep the port or the data from the next.
 func (s *server) kill() {
 	if s.cmd == nil {
 		return
@@ -145,6 +146,34 @@ func (s *server) kill() {
 	syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 	<-s.ended
 	s.cmd = nil
+	deadline := time.Now().Add(harness.Wait)
+	for pids := s.processes(); len(pids) > 0; pids = s.processes() {
+		if time.Now().After(deadline) {
+			s.t.Errorf("%s: processes %d do not end", s.name, pids)
+			return
+		}
+		for _, pid := range pids {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// processes lists what runs in the server's folder: PostgreSQL and Dovecot take
+// some of their processes out of the group.
+func (s *server) processes() []int {
+	var pids []int
+	folders, _ := filepath.Glob("/proc/[0-9]*/cwd")
+	for _, path := range folders {
+		where, err := os.Readlink(path)
+		if err != nil || where != s.dir && !strings.HasPrefix(where, s.dir+"/") {
+			continue
+		}
+		if pid, err := strconv.Atoi(filepath.Base(filepath.Dir(path))); err == nil {
+			pids = append(pids, pid)
+		}
+	}
+	return pids
 }
 
 func (s *server) addr() string { return "127.0.0.1:" + strconv.Itoa(s.port) }

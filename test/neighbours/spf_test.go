@@ -139,6 +139,7 @@ func TestPolicydSPF(t *testing.T) {
 	if len(asked) < 6 {
 		t.Errorf("the policy server asked the DNS %d questions: %v", len(asked), asked)
 	}
+	i.WaitSettled()
 	if log := i.Log(); strings.Count(log, "SPF fail - not authorized") != 1 {
 		t.Error("the log does not say why the message was refused")
 	}
