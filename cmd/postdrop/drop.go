@@ -134,9 +134,6 @@ func (d *drop) copy(w *record.Writer) (postdrop.Result, error) {
 		if err != nil {
 			return postdrop.Result{}, fmt.Errorf("malformed input: %w", err)
 		}
-		if t == record.Time {
-			continue // the time is ours
-		}
 		if strings.IndexByte(segments[0], byte(t)) < 0 {
 			return postdrop.Result{}, fmt.Errorf("unexpected record type: %d", t)
 		}

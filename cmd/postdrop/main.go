@@ -43,6 +43,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return nil
 	})
 	if err != nil || len(rest) > 0 {
+		command.Complain(stderr, "postdrop", err)
 		return c.Usage(command.Failure, usage)
 	}
 	var config command.SubmitAccess

@@ -75,7 +75,7 @@ func TestPostdrop(t *testing.T) {
 		log      string
 	}{
 		{
-			name: "good", in: stream("T1 1", "FMe", "Sa@b", "Aencoding=8bit", "Anotify_flags=3", "Rx@y", "M", "Nhi", "Lpi", "Nece", "X", "Rz@z", "E"),
+			name: "good", in: stream("FMe", "Sa@b", "Aencoding=8bit", "Anotify_flags=3", "Rx@y", "M", "Nhi", "Lpi", "Nece", "X", "Rz@z", "E"),
 			file: "T|FMe|Sa@b|Aencoding=8bit|Anotify_flags=3|Rx@y|M|Nhi|Lpi|Nece|X|Rz@z|E",
 		},
 		{
@@ -87,6 +87,7 @@ func TestPostdrop(t *testing.T) {
 		{name: "no sender", in: stream("Rx", "M", "X", "E"), exit: 1, status: postdrop.StatusBad},
 		{name: "NUL in sender", in: stream("Sa\x00b", "Rx", "M", "X", "E"), exit: 1, status: postdrop.StatusBad},
 		{name: "pointer", in: stream("Sa", "p              0"), exit: 1, status: -1, log: "unexpected record type: 112"},
+		{name: "time", in: stream("T1 1", "Sa"), exit: 1, status: -1, log: "unexpected record type: 84"},
 		{name: "done recipient", in: stream("Sa", "Dx"), exit: 1, status: -1, log: "unexpected record type: 68"},
 		{name: "filter", in: stream("Sa", "Lx:y"), exit: 1, status: -1, log: "unexpected record type: 76"},
 		{name: "not a record", in: "N\xff", exit: 1, status: -1, log: "malformed input"},

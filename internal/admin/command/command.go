@@ -46,8 +46,9 @@ type Command struct {
 	Common param.Common
 	Log    *maillog.Logger
 
-	verbose int
-	set     *param.Set
+	verbose  int
+	unlogged bool
+	set      *param.Set
 }
 
 // New returns the command called name. Its log goes to standard error until
@@ -114,6 +115,9 @@ func (c *Command) Settings() func(name string) (value string, ok bool) { return 
 // openLog logs to standard error and to the log of the mail system. Where the
 // latter is not there a command does its work all the same, without waiting.
 func (c *Command) openLog() {
+	if c.unlogged {
+		return
+	}
 	socket := maillog.DevLog
 	if c.Common.MaillogFile != "" {
 		socket = filepath.Join(c.Common.QueueDirectory, "public", c.Common.PostlogServiceName)
@@ -136,6 +140,10 @@ func (c *Command) openLog() {
 	tag := c.Common.SyslogName + "/" + c.Name
 	c.Log = maillog.New(maillog.Tee(named{terminal, c.Name}, sink), tag).WithVerbose(c.verbose)
 }
+
+// Unlogged keeps what the command says out of the log of the mail system.
+// Postfix: so do the commands that neither change the queue nor send mail.
+func (c *Command) Unlogged() { c.unlogged = true }
 
 // named gives lines on standard error the command's bare name.
 type named struct {

@@ -64,6 +64,7 @@ func Run(d Dialect, types []table.Type, args []string, stdin io.Reader, stdout, 
 	case len(rest) == 0:
 		return r.Usage(command.Failure, d.Usage)
 	}
+	r.Unlogged()
 	if err := r.Load(command.ConfigDirectory(r.dir)); err != nil {
 		return r.Fail(command.Failure, "%v", err)
 	}

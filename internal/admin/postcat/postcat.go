@@ -67,8 +67,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return nil
 	})
 	if err != nil {
+		command.Complain(stderr, "postcat", err)
 		return c.Usage(command.Failure, usage)
 	}
+	c.Unlogged()
 	if badOffset != nil {
 		return c.Fail(command.Failure, "%v", badOffset)
 	}

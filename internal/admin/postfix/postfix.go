@@ -68,6 +68,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer, k check.Know
 		return nil
 	})
 	if err != nil {
+		command.Complain(stderr, "postfix", err)
 		return p.Command.Usage(command.Failure, usage)
 	}
 	one := dir != "" || os.Getenv("MAIL_CONFIG") != ""

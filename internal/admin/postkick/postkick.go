@@ -25,8 +25,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return nil
 	})
 	if err != nil || len(rest) != 3 {
+		command.Complain(stderr, "postkick", err)
 		return c.Usage(command.Failure, usage)
 	}
+	c.Unlogged()
 	if err := c.Load(command.ConfigDirectory(dir)); err != nil {
 		return c.Fail(command.Failure, "%v", err)
 	}

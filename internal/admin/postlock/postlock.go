@@ -11,6 +11,7 @@ import (
 	"syscall"
 
 	"postern/internal/admin/command"
+	"postern/internal/base/errno"
 	"postern/internal/config/param"
 	"postern/internal/mail/mailbox"
 )
@@ -44,8 +45,10 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return nil
 	})
 	if err != nil || len(rest) < 2 {
+		command.Complain(stderr, "postlock", err)
 		return c.Usage(command.TempFail, usage)
 	}
+	c.Unlogged()
 	var methods string
 	if err := c.Load(command.ConfigDirectory(dir), declare(&methods)); err != nil {
 		return c.Fail(command.TempFail, "%v", err)
@@ -80,6 +83,6 @@ func run(c *command.Command, argv []string) int {
 	case errors.As(err, &exit):
 		return command.Failure
 	}
-	c.Log.Fatalf("execvp %s: %v", argv[0], err)
-	return command.TempFail
+	c.Log.Fatalf("execvp %s: %s", argv[0], errno.Text(err))
+	return command.Failure // Postfix: the status of the child that could not become the command
 }

@@ -31,6 +31,10 @@ func TestPostlock(t *testing.T) {
 	if status, text := postlock(t, "-l", "flock", box, "sh", "-c", `test ! -f "$0.lock"`, box); status != 0 {
 		t.Errorf("-l flock: status %d: %s", status, text)
 	}
+	status, text := postlock(t, "-l", "flock", box, "/nonesuch")
+	if status != 1 || text != "postlock: fatal: execvp /nonesuch: No such file or directory\n" {
+		t.Errorf("a command that is not there: status %d: %s", status, text)
+	}
 	f, err := os.OpenFile(box, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +43,7 @@ func TestPostlock(t *testing.T) {
 	if err := sys.OFDLock(f, true); err != nil {
 		t.Fatal(err)
 	}
-	for _, args := range [][]string{{box, "true"}, {box}, {"-l", "nonesuch", box, "true"}, {"-x"}, {"-l", "flock", box, "/nonesuch"}} {
+	for _, args := range [][]string{{box, "true"}, {box}, {"-l", "nonesuch", box, "true"}, {"-x"}} {
 		if status, text := postlock(t, args...); status != 75 || !strings.Contains(text, "postlock: fatal: ") {
 			t.Errorf("%q: status %d: %s", args, status, text)
 		}

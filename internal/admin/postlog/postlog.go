@@ -38,6 +38,7 @@ func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return nil
 	})
 	if err != nil {
+		command.Complain(stderr, "postlog", err)
 		return c.Usage(command.Failure, usage)
 	}
 	level, ok := maillog.ParseLevel(priority)
