@@ -224,10 +224,11 @@ func (s *session) failure(status cleanup.Status, reason string) smtp.Reply {
 	if status == cleanup.StatusSize && s.tx.status == status { // else cleanup has said so
 		s.log.Warningf("%squeue file size limit exceeded", s.idPrefix())
 	}
+	// A milter's reply may have several lines, which no other reason has.
+	if first, _, several := strings.Cut(reason, "\r\n"); several && len(first) > 3 && first[3] == '-' {
+		return parseMilterReply(reason)
+	}
 	if r, isReply := smtp.ParseReply(reason); isReply && r.Code >= 400 {
-		if strings.Contains(reason, "\r\n") {
-			return parseMilterReply(reason)
-		}
 		return r
 	}
 	d := status.Detail()
