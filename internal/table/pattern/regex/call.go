@@ -61,7 +61,7 @@ func (p *perl) define() (*node, error) {
 	return &node{kind: kConcat}, nil
 }
 
-// verb parses after "(*": what is written as a verb but is none, and FAIL.
+// verb parses after "(*": verbs, and what is written as one but is none.
 func (p *perl) verb() (*node, error) {
 	n := 0
 	for n < len(p.text)-p.i && isWord(p.text[p.i+n]) {
@@ -69,9 +69,8 @@ func (p *perl) verb() (*node, error) {
 	}
 	name := p.text[p.i : p.i+n]
 	rest := p.text[p.i+n:]
-	if (name == "FAIL" || name == "F") && strings.HasPrefix(rest, ")") {
-		p.i += n + 1
-		return &node{kind: kFail}, nil
+	if p.looksLikeVerb(name, rest) {
+		return p.control(name, n)
 	}
 	if strings.HasPrefix(rest, ":") {
 		p.i += n + 1

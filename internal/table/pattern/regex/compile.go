@@ -10,8 +10,8 @@ const (
 	opRep                    // set, x to y times; mode
 	opSplit                  // try x, then y
 	opJump                   // to x
-	opSave                   // position into slot x
-	opMark                   // position into slot x: the start of an iteration
+	opMark                   // position into slot x: the start of an iteration, or of a group
+	opClose                  // group x ends here; it has begun where slot y says
 	opProgress               // leave to y if nothing was matched since slot x was set
 	opAssert                 // n.kind
 	opBackref                // group x; icase
@@ -21,6 +21,12 @@ const (
 	opKeep                   // the match begins here
 	opCall                   // go on at x until opReturn; y: the group
 	opReturn                 // to where it was called, with the groups as they were
+	opVerb                   // leaves verb c; x: its bar
+	opBar                    // an alternative of bar x begins
+	opAccept                 // the match, or (negate) the assertion, ends here
+	opCondLook               // if the look holds (sub, negate; width x for behind, else -1) go on, else to y
+	opCondCall               // if group x (-1: any) is being called go on, else to y
+	opNotEmpty               // fails for an empty match; negate: only at the start of the text
 	opMatch
 )
 
@@ -47,9 +53,10 @@ type inst struct {
 // A program is a compiled pattern or part of one.
 type program struct {
 	code    []inst
-	slots   int // positions that are kept: of the groups, then of loops
+	slots   int // positions that are kept: of the groups, of those that are open, of loops
 	groups  int
 	longest bool // POSIX: look for the longest match
+	crlf    bool // no match is tried between CR and LF
 
 	start    bool // matches at the start only
 	first    *set // what a match can begin with; nil: anything
@@ -74,7 +81,7 @@ type compiler struct {
 
 // compile makes the program of tree. defs has the groups, and tree as number 0.
 func compile(tree *node, groups int, defs map[int]*node) (*program, error) {
-	p := &program{groups: groups, slots: 2 * (groups + 1)}
+	p := &program{groups: groups, slots: 3 * (groups + 1)}
 	c := &compiler{program: p, top: p, parts: make(map[part]*program), defs: defs}
 	c.node(tree)
 	c.emit(inst{op: opMatch})
@@ -126,6 +133,10 @@ func (c *compiler) called() {
 	}
 }
 
+// begun is the slot that says where a group begins that is open. Until it is
+// closed, a back-reference to it means what it matched before.
+func (c *compiler) begun(group int) int { return 2*(c.top.groups+1) + group }
+
 func (c *compiler) emit(i inst) int {
 	if len(c.code) >= maxCode {
 		c.err = errTooLarge
@@ -152,13 +163,13 @@ func (c *compiler) node(n *node) {
 			c.node(s)
 		}
 	case kAlt:
-		c.alternatives(n.sub)
+		c.alternatives(n)
 	case kRepeat:
 		c.repeat(n)
 	case kGroup:
-		c.emit(inst{op: opSave, x: 2 * n.n})
+		c.emit(inst{op: opMark, x: c.begun(n.n)})
 		c.node(n.sub[0])
-		c.emit(inst{op: opSave, x: 2*n.n + 1})
+		c.emit(inst{op: opClose, x: n.n, y: c.begun(n.n)})
 	case kBackref:
 		c.emit(inst{op: opBackref, x: n.n, icase: n.icase})
 	case kLook:
@@ -166,7 +177,7 @@ func (c *compiler) node(n *node) {
 	case kAtomic:
 		c.emit(inst{op: opAtomic, sub: c.part(part{of: n.sub[0]}, n.sub[0])})
 	case kCond:
-		at := c.emit(inst{op: opCond, x: n.n})
+		at := c.condition(n)
 		c.node(n.sub[0])
 		end := c.emit(inst{op: opJump})
 		c.code[at].y = len(c.code)
@@ -176,6 +187,18 @@ func (c *compiler) node(n *node) {
 		c.calls = append(c.calls, c.emit(inst{op: opCall, y: n.n}))
 	case kFail:
 		c.emit(inst{op: opSet, set: new(set)}) // no octet is in it
+	case kVerb:
+		if n.verb == verbMark {
+			return
+		}
+		c.emit(inst{op: opVerb, c: byte(n.verb), x: n.bar})
+	case kAccept:
+		for i := len(n.groups) - 1; i >= 0; i-- {
+			c.emit(inst{op: opClose, x: n.groups[i], y: c.begun(n.groups[i])})
+		}
+		c.emit(inst{op: opAccept, negate: n.behind})
+	case kNotEmpty:
+		c.emit(inst{op: opNotEmpty, negate: n.negate})
 	case kKeep:
 		c.emit(inst{op: opKeep})
 	default:
@@ -183,16 +206,22 @@ func (c *compiler) node(n *node) {
 	}
 }
 
-func (c *compiler) alternatives(list []*node) {
+func (c *compiler) alternatives(n *node) {
 	var ends []int
-	for i, s := range list {
-		if i == len(list)-1 {
-			c.node(s)
+	branch := func(s *node) {
+		if n.bar != 0 {
+			c.emit(inst{op: opBar, x: n.bar})
+		}
+		c.node(s)
+	}
+	for i, s := range n.sub {
+		if i == len(n.sub)-1 {
+			branch(s)
 			break
 		}
 		at := c.emit(inst{op: opSplit})
 		c.code[at].x = len(c.code)
-		c.node(s)
+		branch(s)
 		ends = append(ends, c.emit(inst{op: opJump}))
 		c.code[at].y = len(c.code)
 	}
@@ -201,27 +230,36 @@ func (c *compiler) alternatives(list []*node) {
 	}
 }
 
+// condition tests the condition of n; the instruction's y is to be set to where
+// it goes on if that does not hold.
+func (c *compiler) condition(n *node) int {
+	switch {
+	case n.cond == nil:
+		return c.emit(inst{op: opCond, x: n.n})
+	case n.cond.kind == kInCall:
+		return c.emit(inst{op: opCondCall, x: n.cond.n})
+	}
+	look := inst{op: opCondLook, negate: n.cond.negate, x: -1, sub: c.part(part{of: n.cond.sub[0]}, n.cond.sub[0])}
+	if n.cond.behind {
+		w, ok := n.cond.sub[0].width()
+		if !ok {
+			c.err = unsupported("a lookbehind assertion without fixed length as a condition")
+		}
+		look.x = w
+	}
+	return c.emit(look)
+}
+
 func (c *compiler) look(n *node) {
 	if !n.behind {
 		c.emit(inst{op: opLook, negate: n.negate, y: -1, sub: c.part(part{of: n.sub[0]}, n.sub[0])})
 		return
 	}
-	list := []*node{n.sub[0]}
-	if n.sub[0].kind == kAlt {
-		list = n.sub[0].sub
-	}
+	list := n.branches()
 	// One look for each alternative: their widths may differ.
 	var each []*node
 	for _, s := range list {
-		w, ok := s.width()
-		if s.calls() {
-			c.err = unsupported("recursion in a lookbehind assertion")
-			return
-		}
-		if !ok {
-			c.err = errors.New("lookbehind assertion is not fixed length")
-			return
-		}
+		w, _ := s.width() // the parser has checked it
 		each = append(each, &node{kind: kLook, behind: true, n: w, sub: []*node{s}})
 	}
 	one := func(n *node, negate bool) {

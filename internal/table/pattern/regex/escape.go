@@ -45,8 +45,9 @@ func (p *perl) escape() (*node, error) {
 	p.i++
 	switch c {
 	case 'p', 'P':
+		negated := c == 'P' || strings.HasPrefix(p.text[p.i:], "{^")
 		s, err := p.property(c == 'P')
-		return &node{kind: kSet, set: s}, err
+		return &node{kind: kSet, set: s, negProp: negated}, err
 	case 'b':
 		return &node{kind: kWord}, nil
 	case 'B':
@@ -56,7 +57,7 @@ func (p *perl) escape() (*node, error) {
 	case 'z':
 		return &node{kind: kEnd}, nil
 	case 'Z':
-		return &node{kind: kEndLine}, nil
+		return p.endLine(), nil
 	case 'K':
 		if p.looks > 0 {
 			return nil, errors.New(`\K is not allowed in lookarounds`)
@@ -74,12 +75,13 @@ func (p *perl) escape() (*node, error) {
 			}
 			p.i = lo
 		}
-		s := setOf("\n")
-		return &node{kind: kSet, set: s.inverse()}, nil
+		return p.notNewline(), nil
+	case 'C':
+		return anyOctet(), nil
+	case 'X':
+		return grapheme(), nil
 	case 'R':
-		crlf := concat([]*node{{kind: kSet, set: setOf("\r")}, {kind: kSet, set: setOf("\n")}})
-		any := &node{kind: kSet, set: ranges("\n\r\x85\x85")}
-		return &node{kind: kAtomic, sub: []*node{alternate([]*node{crlf, any})}}, nil
+		return p.anySequence(), nil
 	case 'g':
 		return p.gRef()
 	case 'k':
@@ -249,6 +251,7 @@ var errClassRange = errors.New("invalid range in character class")
 func (p *perl) class() (*node, error) {
 	n := &node{kind: kSet}
 	var fixed set // what the option i does not widen
+	var named set // octets that are written
 	negate := p.accept("^")
 	for first := true; ; first = false {
 		for p.accept(`\E`) {
@@ -302,6 +305,11 @@ func (p *perl) class() (*node, error) {
 			}
 		}
 		n.set.addRange(lo, hi)
+		named.add(lo)
+		named.add(hi)
+	}
+	if size := named.size(); size > 1 || size == 1 && !negate {
+		p.crOrLF = p.crOrLF || named.has('\r') || named.has('\n')
 	}
 	if p.has(IgnoreCase) {
 		n.set.fold()

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -137,7 +138,7 @@ var (
 		"?", "{2}", "{1,2}", "{0,1}", "{,2}", "{2,}", "{", "}", "\\1", "\\2", "\\w", "\\W", "\\s", "\\b", "\\B", "\\<", "\\>", "\\`", "\\'", "\\.",
 		"[]a]", "[^]a]", "[a\\]", " ", "\n", "\\(", "\\)", "\\{1,2\\}", "\\|", "\\+", "\\?", "\\{2\\}", "[", "]", "-", "\xe9", "0", "[[.a.]]", "[[=a=]]",
 		"[a-]", "[-a]", "\\n", "(a*b)", "(a|ab)", "(bc?)+"}
-	subjectParts = []string{"a", "b", "c", "A", "B", "ab", "abc", " ", "\n", "0", "_", "-", ".", "\xe9", "aa", "bb", "@", "\r\n", "\xc9", "\xb2", "\xa0", "\xaa", "(", ")", "((a)b)"}
+	subjectParts = []string{"a", "b", "c", "A", "B", "ab", "abc", " ", "\n", "0", "_", "-", ".", "\xe9", "aa", "bb", "@", "\r\n", "\r", "\x00", "\x0b", "\x85", "\xc9", "\xb2", "\xa0", "\xaa", "(", ")", "((a)b)"}
 )
 
 func join(r *rand.Rand, parts []string, most int) string {
@@ -148,17 +149,39 @@ func join(r *rand.Rand, parts []string, most int) string {
 	return b.String()
 }
 
+// balanced adds parentheses that are missing at the end, which makes more of the
+// patterns good ones.
+func balanced(pattern string) string {
+	if n := strings.Count(pattern, "(") - strings.Count(pattern, ")"); n > 0 && len(pattern)%2 == 0 {
+		return pattern + strings.Repeat(")", n)
+	}
+	return pattern
+}
+
 // search compares random patterns until the number is reached, or the test has
 // taken long enough.
 func search(t *testing.T, kind byte, parts []string, flags []Flags) {
+	searchSome(t, kind, parts, flags, "", 60_000)
+}
+
+// searchSome is search with a prefix of all patterns and another number.
+func searchSome(t *testing.T, kind byte, parts []string, flags []Flags, prefix string, number int) {
 	l := startLibraries(t)
 	seed := uint64(1)
+	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
+		seed = s
+	}
 	r := rand.New(rand.NewPCG(seed, uint64(kind)))
 	count, refused, differ := 0, 0, 0
 	deadline := time.Now().Add(10 * time.Second)
-	for n := 0; n < 60_000 && differ < 25 && time.Now().Before(deadline); n++ {
+	for n := 0; n < number && differ < 25 && time.Now().Before(deadline); n++ {
 		f := flags[r.IntN(len(flags))]
 		pattern, subject := join(r, parts, 8), join(r, subjectParts, 8)
+		if kind == 'r' {
+			subject = strings.ReplaceAll(subject, "\x00", "0")
+		} else {
+			pattern = prefix + balanced(pattern)
+		}
 		if kind == 'r' && f&Multiline == 0 {
 			// The C library finds anchors at newlines inside even without REG_NEWLINE.
 			subject = strings.ReplaceAll(subject, "\n", "_")
@@ -187,6 +210,28 @@ func TestCallsAgainstPCRE2(t *testing.T) {
 		"(*atomic:", "\\p{L}", "\\P{Lu}", "\\pN", "\\p{^Ll}", "\\p{Latin}", "\\p{Xan}", "\\p{Xsp}", "\\p{ any }", "\\p{L&}", "[\\p{Ll}0]", "[^\\pL]", "\\p{Sk}",
 		"(a|b(?1)c)", "(a(?1)?b)", "\\((?:[^()]|(?R))*\\)", "(?1)*", "(?<n>a|(?&n)b)"}, perlParts[:60]...)
 	search(t, 'p', parts, []Flags{DotAll | IgnoreCase, DotAll, 0, Extended | DotAll})
+}
+
+// TestVerbsAgainstPCRE2 has verbs and conditions in all places.
+func TestVerbsAgainstPCRE2(t *testing.T) {
+	verbs := []string{"(*ACCEPT)", "(*FAIL)", "(*F)", "(*COMMIT)", "(*PRUNE)", "(*SKIP)", "(*THEN)", "(*MARK:a)", "(*:a)", "(*PRUNE:a)", "(*THEN:a)", "(*COMMIT:a)",
+		"(*SKIP)(*F)", "(*COMMIT)", "(*PRUNE)", "(*SKIP)", "(*THEN)", "(*ACCEPT)"}
+	conditions := []string{"(?(R)", "(?(R1)", "(?(R2)", "(?(R&n)", "(?(n)", "(?(<n>)", "(?('n')", "(?(-1)", "(?(+1)", "(?(?=a)", "(?(?!a)", "(?(?<=a)", "(?(?<!b)", "(?(*pla:a)", "(?(DEFINE)",
+		"(?1)", "(?R)", "(?&n)", "(?<n>", "(?(?=a|b)", "(?(?=a"}
+	plain := []string{"a", "b", "c", "ab", "a", "b", ".", "[ab]", "(", ")", "(?:", "|", "|", ")", "*", "+", "?", "{2}", "??", "++", "(?=", "(?!", "(?<=", "(?>", "\\b", "^", "$", "\\K", "\\1", "(?|"}
+	all := [][]string{slices.Concat(verbs, plain), slices.Concat(conditions, conditions, plain), slices.Concat(verbs, verbs, conditions, plain)}
+	for _, nl := range []string{"(*CRLF)", "(*ANYCRLF)", "(*ANY)", "(*CR)", "(*NUL)", "(*LF)", "(*NOTEMPTY)", "(*NOTEMPTY_ATSTART)", "(*NO_START_OPT)", "(*BSR_ANYCRLF)"} {
+		t.Run(nl, func(t *testing.T) {
+			lines := []string{"\\X", "\\C", "\\R", "\\N", "^", "$", ".", "\\Z", "\\z", "\r", "\n", "\\r\\n", "[\\n]", "[\\r\\n]", "[^\\n]", "\\X+", "(?m)", "(?s)", "a", "(", ")", "|", "*", "+",
+				"\\b", "(?<!", "(?=", "#", "\\K", "(*COMMIT)", "(*SKIP)", "x*"}
+			searchSome(t, 'p', lines, []Flags{0, Multiline, DollarEnd, DotAll, Extended, Anchored}, nl, 8000)
+		})
+	}
+	for n, parts := range all {
+		t.Run([]string{"verbs", "conditions", "both"}[n], func(t *testing.T) {
+			search(t, 'p', parts, []Flags{DotAll | IgnoreCase, DotAll, 0, Anchored})
+		})
+	}
 }
 
 func TestAgainstLibC(t *testing.T) {

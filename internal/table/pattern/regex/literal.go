@@ -58,7 +58,7 @@ func (n *node) exact() (literals, bool) {
 		return n.sub[0].exact()
 	case kRepeat:
 		return n.exactRepeat()
-	case kBackref, kCond, kCall, kFail:
+	case kBackref, kCond, kCall, kFail, kAccept:
 		return nil, false
 	}
 	return literals{""}, true // matches no octet itself

@@ -25,6 +25,10 @@ type matcher struct {
 
 	frames []frame // of calls, also of those that have returned: they may be gone back into
 	frame  int     // the call that is under way; -1: none
+
+	at       int     // where the match is tried
+	verdict  verdict // why it goes back
+	accepted bool    // (*ACCEPT) was reached
 }
 
 // A frame is a call of a group.
@@ -57,11 +61,13 @@ const (
 	backKeep
 	backCall  // the call has not begun: x is the one around it, y how many there were
 	backFrame // call x is under way again
+	backVerb  // pc is a verb
+	backBar   // an alternative of bar x
 )
 
 func (p *program) match(text string, limit int) ([]int, error) {
 	m := &matcher{text: text, limit: limit, slots: make([]int, p.slots)}
-	for at := 0; at <= len(text); at++ {
+	for at := 0; at <= len(text); at = p.next(m, at) {
 		if p.first != nil {
 			if at = m.scan(p.first, at); at < 0 {
 				return nil, nil
@@ -72,6 +78,7 @@ func (p *program) match(text string, limit int) ([]int, error) {
 		}
 		m.keep, m.stack, m.best = -1, m.stack[:0], nil
 		m.frames, m.frame = m.frames[:0], -1
+		m.at, m.verdict, m.accepted = at, verdict{}, false
 		end, err := m.run(p, at)
 		if err != nil {
 			return nil, err
@@ -153,8 +160,13 @@ func (m *matcher) run(p *program, at int) (end int, err error) {
 		case opSplit:
 			err = m.push(back{kind: backTry, pc: int32(i.y), x: pos})
 			pc = i.x
-		case opSave, opMark:
+		case opMark:
 			err = m.set(i.x, pos)
+			pc++
+		case opClose:
+			if err = m.set(2*i.x, m.slots[i.y]); err == nil {
+				err = m.set(2*i.x+1, pos)
+			}
 			pc++
 		case opProgress:
 			if pc++; m.slots[i.x] == pos {
@@ -184,15 +196,29 @@ func (m *matcher) run(p *program, at int) (end int, err error) {
 			pc = i.x
 		case opReturn:
 			pc, err = m.leave()
+		case opVerb:
+			err = m.push(back{kind: backVerb, pc: int32(i.c), x: pos, y: i.x})
+			pc++
+		case opBar:
+			err = m.push(back{kind: backBar, x: i.x})
+			pc++
+		case opAccept:
+			m.accepted = true
+			return pos, nil
+		case opCondCall, opCondLook:
+			pc, ok, err = m.condition(i, pc, pos)
 		default:
 			pos, ok, err = m.complex(p, i, pos)
+			if m.accepted && ok {
+				return pos, err
+			}
 			pc++
 		}
 		if err != nil {
 			return -1, err
 		}
 		if !ok {
-			if pc, pos, ok = m.goBack(p, base); !ok {
+			if pc, pos, ok = m.retreat(p, base); !ok {
 				return -1, nil
 			}
 		}
@@ -236,6 +262,10 @@ func (m *matcher) goBack(p *program, base int) (pc, pos int, ok bool) {
 			m.slots[top.x] = top.y
 		case backKeep, backCall, backFrame:
 			m.takeBack(top)
+		case backVerb:
+			m.judge(top)
+			m.stack = m.stack[:len(m.stack)-1]
+			return 0, 0, false
 		case backTry:
 			pc, pos = int(top.pc), top.x
 			m.stack = m.stack[:len(m.stack)-1]
@@ -320,6 +350,12 @@ func (m *matcher) complex(p *program, i *inst, pos int) (int, bool, error) {
 		return end, true, nil
 	case opLook:
 		return m.look(i, pos)
+	case opNotEmpty:
+		start := m.at
+		if m.keep >= 0 {
+			start = m.keep
+		}
+		return pos, pos != start || i.negate && start != 0, nil
 	}
 	panic("regex: unknown instruction")
 }
@@ -349,6 +385,10 @@ func (m *matcher) look(i *inst, pos int) (int, bool, error) {
 	end, err := m.run(i.sub, from)
 	if err != nil {
 		return pos, false, err
+	}
+	m.accepted = false // it ends the assertion only
+	if v := m.verdict.verb; v != noVerb && (i.negate || v == verbThen) {
+		m.verdict = verdict{}
 	}
 	if end >= 0 && !i.negate {
 		m.commit(base)

@@ -3,6 +3,7 @@ package regex
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -24,6 +25,9 @@ func Perl(pattern string, f Flags) (*Regexp, error) {
 		return nil, errTooLarge
 	}
 	p := &perl{text: pattern, flags: f, names: map[string]int{}, defs: map[int]*node{}}
+	if err := p.settings(); err != nil {
+		return nil, fmt.Errorf("error in regex at offset %d: %w", p.i, err)
+	}
 	tree, err := p.alternatives()
 	if err == nil && p.i < len(p.text) {
 		err = errors.New("unmatched closing parenthesis")
@@ -31,10 +35,17 @@ func Perl(pattern string, f Flags) (*Regexp, error) {
 	if err == nil {
 		err = p.checkGroups()
 	}
+	if err == nil {
+		err = p.checkBehinds()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("error in regex at offset %d: %w", p.i, err)
 	}
 	p.defs[0] = tree
+	if err := p.checkVerbs(tree); err != nil {
+		return nil, err
+	}
+	tree = p.demand(tree)
 	prog, err := compile(tree, p.groups, p.defs)
 	if err != nil {
 		return nil, err
@@ -45,10 +56,17 @@ func Perl(pattern string, f Flags) (*Regexp, error) {
 	if prog.start {
 		prog.first = nil // there is nothing to look for
 	}
+	if err := errors.Join(p.setLines(prog, tree), p.setStart(prog, tree)); err != nil {
+		return nil, err
+	}
 	if f&Anchored != 0 {
 		tree = concat([]*node{{kind: kBegin}, tree})
 	}
-	return &Regexp{groups: p.groups, literals: tree.required(), prog: prog, linear: p.linear(tree)}, nil
+	re := &Regexp{groups: p.groups, prog: prog, linear: p.linear(tree)}
+	if !tree.holds(isAccept) { // then a match may lack what comes after it
+		re.literals = tree.required()
+	}
+	return re, nil
 }
 
 // perl is the parser. Flags change inside groups.
@@ -67,12 +85,24 @@ type perl struct {
 	reset   bool  // the alternatives that come next number their groups alike: (?|
 	defines bool  // has (?(DEFINE)…)
 	quoted  bool  // between \Q and \E
+	open    []int // groups that are open, in the present assertion
+	bars    int   // alternatives that (*THEN) can go on with
+	noStart bool  // (*NO_START_OPT)
+	behinds []*node
+
+	newline                   newline
+	newlineSet                bool // newline is not LF
+	narrowR                   bool // (*BSR_ANYCRLF)
+	notEmpty, notEmptyAtStart bool
+	crOrLF                    bool // CR or LF is in the pattern
+
+	calledGroups []calledGroup
 }
 
 // linear returns the pattern for Go's engine, which does not know of groups that
 // are defined only.
 func (p *perl) linear(tree *node) *linear {
-	if p.defines {
+	if p.defines || p.newline.crlf {
 		return nil
 	}
 	return newLinear(tree)
@@ -102,6 +132,9 @@ type namedRef struct {
 }
 
 func (p *perl) checkGroups() error {
+	if err := p.resolveCalled(); err != nil {
+		return err
+	}
 	for _, r := range p.later {
 		if r.node.n = p.names[r.name]; r.node.n == 0 {
 			return errors.New("reference to non-existent subpattern")
@@ -176,8 +209,13 @@ func (p *perl) sequence() (*node, error) {
 		if n == nil {
 			continue // a comment, \Q or \E
 		}
+		if n.negProp && len(list) > 0 {
+			if last := list[len(list)-1]; last.kind == kRepeat && last.sub[0].negProp {
+				p.refused = unsupported("a negated property after a repeated one") // PCRE2 10.42 takes them for disjoint
+			}
+		}
 		list = append(list, n)
-		repeatable = canRepeat(n.kind)
+		repeatable = n.canRepeat()
 	}
 }
 
@@ -189,12 +227,12 @@ func (p *perl) notRepeatable() error {
 }
 
 // canRepeat says whether a quantifier may follow.
-func canRepeat(k kind) bool {
-	switch k {
-	case kEmpty, kBegin, kEnd, kEndLine, kBeginML, kBeginLine, kEndML, kWord, kNotWord, kKeep, kFail:
+func (n *node) canRepeat() bool {
+	switch n.kind {
+	case kEmpty, kBegin, kEnd, kEndLine, kBeginML, kBeginLine, kEndML, kWord, kNotWord, kKeep, kFail, kVerb:
 		return false
 	}
-	return true
+	return !n.anchor
 }
 
 // repeat applies a quantifier that was just read, and what follows it.
@@ -223,12 +261,7 @@ func (p *perl) skipSpace() {
 		case c == ' ' || c >= '\t' && c <= '\r' || c == 0x85: // PCRE2: also NEL
 			p.i++
 		case c == '#':
-			end := strings.IndexByte(p.text[p.i:], '\n')
-			if end < 0 {
-				p.i = len(p.text)
-				return
-			}
-			p.i += end + 1
+			p.i = p.newline.after(p.text, p.i)
 		default:
 			return
 		}
@@ -316,6 +349,7 @@ func digits(s string) bool {
 func (p *perl) literal(c byte) *node {
 	n := &node{kind: kSet}
 	n.set.add(c)
+	p.crOrLF = p.crOrLF || c == '\r' || c == '\n'
 	if p.has(IgnoreCase) {
 		n.set.fold()
 	}
@@ -339,25 +373,23 @@ func (p *perl) atom() (*node, error) {
 	case '[':
 		return p.class()
 	case '.':
-		n := &node{kind: kSet}
-		if !p.has(DotAll) {
-			n.set.add('\n')
+		if p.has(DotAll) {
+			return anyOctet(), nil
 		}
-		n.set = n.set.inverse()
-		return n, nil
+		return p.notNewline(), nil
 	case '^':
 		if p.has(Multiline) {
-			return &node{kind: kBeginLine}, nil
+			return p.beginLine(), nil
 		}
 		return &node{kind: kBegin}, nil
 	case '$':
 		switch {
 		case p.has(Multiline):
-			return &node{kind: kEndML}, nil
+			return p.endML(), nil
 		case p.has(DollarEnd):
 			return &node{kind: kEnd}, nil
 		}
-		return &node{kind: kEndLine}, nil
+		return p.endLine(), nil
 	case '\\':
 		return p.escape()
 	}
@@ -381,7 +413,7 @@ func (p *perl) group() (*node, error) {
 		p.i += end + 1
 		return nil, nil
 	case p.accept(":"):
-		return p.inside(func(n *node) *node { return n })
+		return p.inside(grouped)
 	case p.accept(">"):
 		return p.inside(func(n *node) *node { return &node{kind: kAtomic, sub: []*node{n}} })
 	case p.accept("="):
@@ -392,6 +424,8 @@ func (p *perl) group() (*node, error) {
 		return p.lookAround(false, true)
 	case p.accept("<!"):
 		return p.lookAround(true, true)
+	case p.accept("<*"):
+		return nil, unsupported("(?<*: an assertion that is gone back into")
 	case p.accept("P<"), p.accept("<"):
 		return p.named('>')
 	case p.accept("'"):
@@ -416,6 +450,8 @@ func (p *perl) group() (*node, error) {
 		return p.call(what)
 	case p.accept("C"):
 		return nil, unsupported("callout")
+	case p.accept("*"):
+		return nil, unsupported("(?*: an assertion that is gone back into")
 	}
 	return p.options()
 }
@@ -431,17 +467,25 @@ func (p *perl) inside(wrap func(*node) *node) (*node, error) {
 	if !p.accept(")") {
 		return nil, errors.New("missing closing parenthesis")
 	}
-	if !canRepeat(n.kind) {
+	if !n.canRepeat() {
 		n = &node{kind: kConcat, sub: []*node{n}} // in a group it can be repeated
 	}
 	return wrap(n), nil
+}
+
+// grouped keeps the alternatives of a group apart from those around it.
+func grouped(n *node) *node {
+	if n.kind == kAlt {
+		return &node{kind: kConcat, sub: []*node{n}}
+	}
+	return n
 }
 
 // branchReset parses the rest of (?|a|b): groups have the same numbers in each
 // alternative.
 func (p *perl) branchReset() (*node, error) {
 	p.reset = true
-	return p.inside(func(n *node) *node { return n })
+	return p.inside(grouped)
 }
 
 func (p *perl) capture(name string) (*node, error) {
@@ -456,6 +500,9 @@ func (p *perl) capture(name string) (*node, error) {
 		}
 		p.names[name] = number
 	}
+	open := p.open
+	p.open = append(slices.Clip(open), number)
+	defer func() { p.open = open }()
 	return p.inside(func(n *node) *node {
 		g := &node{kind: kGroup, n: number, sub: []*node{n}}
 		if p.defs[number] == nil {
@@ -467,9 +514,15 @@ func (p *perl) capture(name string) (*node, error) {
 
 func (p *perl) lookAround(negate, behind bool) (*node, error) {
 	p.looks++
-	defer func() { p.looks-- }()
+	open := p.open
+	p.open = nil
+	defer func() { p.looks--; p.open = open }()
 	return p.inside(func(n *node) *node {
-		return &node{kind: kLook, negate: negate, behind: behind, sub: []*node{n}}
+		look := &node{kind: kLook, negate: negate, behind: behind, sub: []*node{n}}
+		if behind {
+			p.behinds = append(p.behinds, look)
+		}
+		return look
 	})
 }
 
@@ -508,39 +561,6 @@ func (p *perl) backrefTo(name string) (*node, error) {
 	return n, nil
 }
 
-// conditional parses (?(1)yes|no) and (?(<name>)yes|no).
-func (p *perl) conditional() (*node, error) {
-	what, err := p.until(')')
-	if err != nil {
-		return nil, err
-	}
-	if what == "DEFINE" && p.names[what] == 0 {
-		return p.define()
-	}
-	number, err := strconv.Atoi(what)
-	if err != nil {
-		name := strings.TrimSuffix(strings.TrimPrefix(strings.Trim(what, "'"), "<"), ">")
-		n, ok := p.names[name]
-		if !ok {
-			return nil, unsupported("condition (" + what + ")")
-		}
-		number = n
-	}
-	p.refs = append(p.refs, number)
-	n, err := p.inside(func(n *node) *node { return n })
-	if err != nil {
-		return nil, err
-	}
-	yes, no := n, &node{kind: kEmpty}
-	if n.kind == kAlt {
-		if len(n.sub) > 2 {
-			return nil, errors.New("conditional subpattern contains more than two branches")
-		}
-		yes, no = n.sub[0], n.sub[1]
-	}
-	return &node{kind: kCond, n: number, sub: []*node{yes, no}}, nil
-}
-
 // options parses (?flags) and (?flags:…).
 func (p *perl) options() (*node, error) {
 	flags, on := p.flags, true
@@ -568,7 +588,7 @@ func (p *perl) options() (*node, error) {
 		case ':':
 			old := p.flags
 			p.flags = flags
-			n, err := p.inside(func(n *node) *node { return n })
+			n, err := p.inside(grouped)
 			p.flags = old
 			return n, err
 		case 'J', 'n', '^':

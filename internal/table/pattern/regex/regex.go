@@ -13,6 +13,7 @@ package regex
 
 import (
 	"errors"
+	"math/bits"
 	"regexp"
 )
 
@@ -101,6 +102,14 @@ func (s *set) fold() {
 			s.add(c - 32)
 		}
 	}
+}
+
+// size is the number of members.
+func (s *set) size() (n int) {
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n
 }
 
 // single returns the only member.

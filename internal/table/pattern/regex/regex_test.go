@@ -92,3 +92,49 @@ func TestErrors(t *testing.T) {
 		}
 	}
 }
+
+// TestVerbs has what verbs, conditions and settings mean, as PCRE2 says; the
+// tests against the library compare more.
+func TestVerbs(t *testing.T) {
+	for _, tt := range []struct {
+		pattern, text string
+		want          string // what matches; "-": nothing does
+	}{
+		{`a(*ACCEPT)b`, "xac", "a"}, {`(a(*ACCEPT)b)c`, "xa", "a"}, {`(?=a(*ACCEPT)b)a.`, "ac", "ac"},
+		{`a(*COMMIT)b|ac`, "ac ab", "-"}, {`^a(*COMMIT)b|^ac`, "ac", "-"}, {`a(*PRUNE)b|ac`, "ac ab", "ab"},
+		{`aa(*SKIP)b|a`, "aaac", "a"}, {`bad(*SKIP)(*F)|a.`, "badax", "ax"},
+		{`^.*?(?:a(*THEN)b|ac)$`, "ac", "ac"}, {`^(?:a(*THEN)b)|^ac`, "ac", "ac"},
+		{`(a)?(?(1)b|c)`, "c", "c"}, {`(?(?=a)ab|c)`, "xab", "ab"}, {`^(a(?(R)b|(?1)c))$`, "aabc", "aabc"}, {`^(?<n>a(?(R&n)b|(?&n)))$`, "aab", "aab"},
+		{`(?(DEFINE)(?<o>\d\d?))^(?&o)\.(?&o)$`, "12.3", "12.3"},
+		{`^\X\X$`, "\r\na", "\r\na"}, {`^a\Cb$`, "a\nb", "a\nb"},
+		{`(*ANYCRLF)(?m)^b$`, "a\rb\rc", "b"}, {`(*CRLF)(?-s)a.+`, "a\nb\r\n", "a\nb"}, {`(*NOTEMPTY)a*?`, "baa", "a"}, {`(*NO_START_OPT)(*COMMIT)a`, "ba", "-"},
+	} {
+		re, err := Perl(tt.pattern, DotAll)
+		if err != nil {
+			t.Errorf("%s: %v", tt.pattern, err)
+			continue
+		}
+		got := "-"
+		if m, err := re.Match(tt.text); err != nil {
+			t.Errorf("%s: %v", tt.pattern, err)
+		} else if m != nil {
+			got = tt.text[m[0]:m[1]]
+		}
+		if got != tt.want {
+			t.Errorf("%s on %q: got %q, want %q", tt.pattern, tt.text, got, tt.want)
+		}
+	}
+}
+
+// A back-reference to a group that is open means what it matched before.
+func TestOpenGroup(t *testing.T) {
+	re, err := Perl(`^(?:(a|b\1)+)(c)$`, DotAll)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]bool{"ababbac": true, "ababac": false, "abac": true} {
+		if m, err := re.Match(text); err != nil || (m != nil) != want {
+			t.Errorf("%s: got %v, %v", text, m, err)
+		}
+	}
+}

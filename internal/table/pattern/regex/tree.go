@@ -1,6 +1,9 @@
 package regex
 
-import "slices"
+import (
+	"errors"
+	"slices"
+)
 
 // A kind says what a node is.
 type kind int
@@ -18,6 +21,10 @@ const (
 	kCond           // if group n took part sub[0] else sub[1]
 	kCall           // what group n, or for 0 the whole pattern, is made of
 	kFail           // nothing matches
+	kAccept         // the match, or the assertion (behind), ends here; groups are the open ones
+	kVerb           // verb: how to go on when what follows fails
+	kNotEmpty       // the match is not empty, or (negate) not at the start of the text
+	kInCall         // as a condition: group n is being called; n -1: any is
 	kKeep           // \K: the match begins here
 	kBegin          // start of the text
 	kEnd            // end of the text
@@ -42,8 +49,28 @@ type node struct {
 	possess  bool
 	n        int // group
 	icase    bool
+	anchor   bool // kLook: ^ or $, which cannot be repeated
+	negProp  bool // kSet: a negated property
 	negate   bool
 	behind   bool
+	verb     verb
+	bar      int   // of (*THEN), and of the alternatives that it goes on with; 0: none
+	groups   []int // kAccept
+	cond     *node // kCond: a look-around or kInCall; nil: group n took part
+	oneArm   bool  // kCond: sub[1] was not written
+}
+
+// subs are all nodes that n is made of.
+func (n *node) subs() []*node {
+	if n.cond == nil {
+		return n.sub
+	}
+	return append([]*node{n.cond}, n.sub...)
+}
+
+// holds says whether n, or something in it, is what f says.
+func (n *node) holds(f func(*node) bool) bool {
+	return f(n) || slices.ContainsFunc(n.subs(), func(s *node) bool { return s.holds(f) })
 }
 
 func concat(list []*node) *node {
@@ -71,6 +98,9 @@ func (n *node) width() (int, bool) {
 	case kConcat:
 		total := 0
 		for _, s := range n.sub {
+			if s.kind == kFail || s.kind == kAccept {
+				break // PCRE2: what follows does not count
+			}
 			w, ok := s.width()
 			if !ok {
 				return 0, false
@@ -80,6 +110,9 @@ func (n *node) width() (int, bool) {
 		return total, true
 	case kAlt, kCond:
 		first, ok := n.sub[0].width()
+		if n.oneArm { // PCRE2: the other does not count
+			return first, ok
+		}
 		for _, s := range n.sub[1:] {
 			w, ok2 := s.width()
 			ok = ok && ok2 && w == first
@@ -96,9 +129,32 @@ func (n *node) width() (int, bool) {
 	return 0, true
 }
 
+// branches are the alternatives of a group.
+func (n *node) branches() []*node {
+	if n.sub[0].kind == kAlt {
+		return n.sub[0].sub
+	}
+	return n.sub[:1]
+}
+
+// checkWidth refuses a look behind whose alternatives have no fixed length.
+func (n *node) checkWidth() error {
+	for _, s := range n.branches() {
+		switch _, ok := s.width(); {
+		case s.calls():
+			return unsupported("recursion in a lookbehind assertion")
+		case !ok && s.holds(func(n *node) bool { return n.kind == kBackref }):
+			return unsupported("a back-reference in a lookbehind assertion")
+		case !ok:
+			return errors.New("lookbehind assertion is not fixed length")
+		}
+	}
+	return nil
+}
+
 // calls says whether there is a call in n.
 func (n *node) calls() bool {
-	return n.kind == kCall || slices.ContainsFunc(n.sub, (*node).calls)
+	return n.holds(func(n *node) bool { return n.kind == kCall })
 }
 
 // nullable says whether n can match nothing; when in doubt it can.
@@ -154,7 +210,7 @@ func (n *node) first(s *set) bool {
 		return true
 	case kRepeat, kGroup, kAtomic:
 		return n.sub[0].first(s)
-	case kBackref, kCond, kCall:
+	case kBackref, kCond, kCall, kAccept:
 		return false
 	}
 	return true // matches no octet itself
@@ -162,18 +218,31 @@ func (n *node) first(s *set) bool {
 
 // atStart says that a match of n begins at the start of the text only.
 func (n *node) atStart() bool {
-	switch n.kind {
-	case kBegin:
+	return n.leading(func(n *node) bool { return n.kind == kBegin })
+}
+
+// leading says that each match of n begins with a node that f holds for.
+func (n *node) leading(f func(*node) bool) bool {
+	switch {
+	case f(n):
 		return true
-	case kConcat, kGroup, kAtomic:
-		return len(n.sub) > 0 && n.sub[0].atStart()
-	case kAlt:
-		for _, s := range n.sub {
-			if !s.atStart() {
-				return false
-			}
-		}
+	case n.kind == kAlt:
+		return !slices.ContainsFunc(n.sub, func(s *node) bool { return !s.leading(f) })
+	case n.kind == kConcat || n.kind == kGroup || n.kind == kAtomic:
+		return len(n.sub) > 0 && n.sub[0].leading(f)
+	}
+	return false
+}
+
+// ends says whether a match of n can end with a node that f holds for.
+func (n *node) ends(f func(*node) bool) bool {
+	switch {
+	case f(n):
 		return true
+	case n.kind == kAlt || n.kind == kCond:
+		return slices.ContainsFunc(n.sub, func(s *node) bool { return s.ends(f) })
+	case n.kind == kConcat || n.kind == kGroup || n.kind == kRepeat:
+		return len(n.sub) > 0 && n.sub[len(n.sub)-1].ends(f)
 	}
 	return false
 }
