@@ -51,7 +51,7 @@ var limits = []string{
 	"smtpd_client_recipient_rate_limit", "smtpd_client_new_tls_session_rate_limit", "smtpd_client_auth_rate_limit",
 	"smtpd_client_event_limit_exceptions", "smtpd_soft_error_limit", "smtpd_hard_error_limit", "smtpd_junk_command_limit",
 	"smtpd_error_sleep_time", "smtpd_recipient_limit", "smtpd_recipient_overshoot_limit", "line_length_limit", "message_size_limit",
-	"anvil_rate_time_unit", "anvil_status_update_time", "smtpd_client_ipv4_prefix_length", "smtpd_timeout", "smtpd_per_request_deadline", "smtpd_min_data_rate", "smtpd_starttls_timeout", "stress",
+	"anvil_rate_time_unit", "anvil_status_update_time", "smtpd_client_ipv4_prefix_length", "smtpd_client_ipv6_prefix_length", "smtpd_timeout", "smtpd_per_request_deadline", "smtpd_min_data_rate", "smtpd_starttls_timeout", "stress",
 }
 
 // TestEveryRestrictionHasADialogue looks for the names of restrictions in each

@@ -90,8 +90,9 @@ func cutPrefixFold(s, prefix string) (string, bool) {
 
 // lookupPort reads a port number or the name of a service.
 func (c *Client) lookupPort(service string) (int, error) {
-	if n, err := strconv.Atoi(service); err == nil {
-		if n <= 0 || n > 65535 {
+	if strings.Trim(service, "0123456789") == "" {
+		n, err := strconv.Atoi(service)
+		if err != nil || n <= 0 || n > 65535 {
 			return 0, fmt.Errorf("bad network port: %.100s", service)
 		}
 		return n, nil
@@ -99,8 +100,9 @@ func (c *Client) lookupPort(service string) (int, error) {
 	if n, ok := c.ports[strings.ToLower(service)]; ok {
 		return n, nil
 	}
+	// The library takes "+" and "+25" for numbers.
 	n, err := net.LookupPort("tcp", service)
-	if err != nil {
+	if err != nil || strings.ContainsAny(service[:1], "+-") {
 		return 0, fmt.Errorf("unknown service: %.100s/tcp", service)
 	}
 	return n, nil

@@ -28,7 +28,7 @@ func (s *session) mail(arg string) outcome {
 	if !valid {
 		return say(ok(501, "5.1.7", "Bad sender address syntax"))
 	}
-	addr, valid := s.path(path, "MAIL", pathReverse)
+	addr, valid := s.path(path, "MAIL", pathReverse, s.knowsUTF8() && wantsUTF8(options))
 	if !valid {
 		return say(ok(501, "5.1.7", "Bad sender address syntax"))
 	}
@@ -91,6 +91,20 @@ func (s *session) instance() string {
 	return strconv.FormatUint(uint64(processID), 16) + "." + strconv.FormatInt(s.now().Unix(), 16) + "." + strconv.FormatUint(n, 16) + ".0"
 }
 
+// knowsUTF8 says whether the client may ask for SMTPUTF8 (RFC 6531).
+func (s *session) knowsUTF8() bool { return s.common.SMTPUTF8Enable && !s.discards["smtputf8"] }
+
+// wantsUTF8 looks for SMTPUTF8 among the options: what the address may be
+// depends on it.
+func wantsUTF8(options string) bool {
+	for word := range strings.FieldsSeq(options) {
+		if strings.EqualFold(word, "SMTPUTF8") {
+			return true
+		}
+	}
+	return false
+}
+
 // mailOptions reads the parameters of MAIL.
 func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 	for word := range strings.FieldsSeq(options) {
@@ -119,7 +133,7 @@ func (s *session) mailOptions(tx *transaction, options string) smtp.Reply {
 			}
 		case name == "AUTH" && has:
 			// Postfix: taken without SASL too, and of no consequence.
-		case name == "SMTPUTF8" && !has && s.common.SMTPUTF8Enable && !s.discards["smtputf8"]:
+		case name == "SMTPUTF8" && !has && s.knowsUTF8():
 			tx.smtputf8 = true
 		case name == "REQUIRETLS" && !has && s.requireTLSKnown():
 			if s.tls == nil {

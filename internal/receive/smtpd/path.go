@@ -42,11 +42,13 @@ func cutPath(arg string) (path, rest string, valid bool) {
 }
 
 // path reads an address and returns its internal form. What is no address is
-// logged, as Postfix does.
-func (s *session) path(text, verb string, kind pathKind) (addr string, valid bool) {
+// logged, as Postfix does. unicode says that the client has asked for SMTPUTF8,
+// without which a domain is ASCII.
+func (s *session) path(text, verb string, kind pathKind, unicode bool) (addr string, valid bool) {
 	addr, valid = parsePath(text, kind, s.conf.StrictEnvelopes && kind != pathVerify)
-	if valid && addr != "" && !s.standAlone && kind != pathVerify {
-		valid = s.acceptable(addr)
+	if valid && addr != "" && !s.standAlone {
+		_, domain := address.Split(addr)
+		valid = (unicode || ascii(domain)) && s.acceptable(addr)
 	}
 	if !valid {
 		s.log.Warningf("Illegal address syntax from %s in %s command: %s", s.subject.LogClient, verb, text)

@@ -36,7 +36,7 @@ func (s *session) rcpt(arg string) outcome {
 		return say(ok(501, "5.1.3", "Bad recipient address syntax"))
 	}
 	r := recipient{}
-	if r.addr, valid = s.path(path, "RCPT", pathForward); !valid {
+	if r.addr, valid = s.path(path, "RCPT", pathForward, s.tx.smtputf8); !valid {
 		return say(ok(501, "5.1.3", "Bad recipient address syntax"))
 	}
 	if e := s.rcptOptions(&r, options); !e.IsZero() {

@@ -34,7 +34,7 @@ func (s *session) vrfy(arg string) outcome {
 	switch {
 	case s.conf.DisableVRFY:
 		return say(ok(502, "5.5.1", "VRFY command is disabled"))
-	case arg == "":
+	case arg == "" || s.knowsUTF8() && strings.EqualFold(arg, "SMTPUTF8"):
 		text := "Syntax: VRFY address"
 		if s.common.SMTPUTF8Enable {
 			text += " [SMTPUTF8]"
@@ -44,12 +44,16 @@ func (s *session) vrfy(arg string) outcome {
 	if r := s.milterOther(); !r.IsZero() {
 		return say(r)
 	}
-	if i := len(arg) - len(" SMTPUTF8"); i > 0 && strings.EqualFold(arg[i:], " SMTPUTF8") {
-		arg = strings.TrimRight(arg[:i], " ")
+	unicode := false
+	if i := len(arg) - len(" SMTPUTF8"); i > 0 && strings.EqualFold(arg[i:], " SMTPUTF8") && s.knowsUTF8() {
+		arg, unicode = strings.TrimRight(arg[:i], " "), true
 	}
-	addr, valid := s.path(arg, "VRFY", pathVerify)
+	addr, valid := s.path(arg, "VRFY", pathVerify, unicode)
 	if !valid {
 		return say(ok(501, "5.1.3", "Bad recipient address syntax"))
+	}
+	if s.common.StrictSMTPUTF8 && !unicode && !ascii(addr) {
+		return say(ok(553, "5.6.7", "Must declare SMTPUTF8 to send unicode address"))
 	}
 	s.subject.Recipient, s.subject.HasRecipient = addr, true
 	defer func() { s.subject.Recipient, s.subject.HasRecipient = "", false }()

@@ -139,6 +139,8 @@ func missing(def *definition) string {
 		return fmt.Sprintf("restriction %s requires domain name argument", def.name)
 	case tableArg:
 		return fmt.Sprintf("restriction %s: bad argument %q: need maptype:mapname", def.name, def.name)
+	case numberArg:
+		return fmt.Sprintf("restriction %s must be followed by number", def.name)
 	}
 	return fmt.Sprintf("restriction %s requires an argument", def.name)
 }

@@ -132,11 +132,10 @@ func (v *eval) hosts(k hostKind, domain, what string) []string {
 		t = dns.NS
 	}
 	a := v.env.DNS.Lookup(v.ctx, domain, t)
-	walked := false
 	// The name servers of a name are those of the zone that it is in.
 	for k == hostNS && a.Class == dns.NotFound {
 		_, parent, ok := strings.Cut(domain, ".")
-		if walked = walked || ok; !ok || parent == "" {
+		if !ok || parent == "" {
 			break
 		}
 		domain = parent
@@ -148,10 +147,7 @@ func (v *eval) hosts(k hostKind, domain, what string) []string {
 		if k == hostMX {
 			return []string{domain}
 		}
-		if walked {
-			domain = what // Postfix: what is shown then
-		}
-		v.env.Log.Warningf("Unable to look up %s host for %s: %s", k, domain, lastPart(a.Reason))
+		v.env.Log.Warningf("Unable to look up %s host for %s: %s", k, what, lastPart(a.Reason)) // Postfix: not the domain
 		return nil
 	case dns.NullMX:
 		return nil
