@@ -293,6 +293,23 @@ func (t *TLSConfig) globalLevel() (starttls.Level, error) {
 	return starttls.None, nil
 }
 
+// warnOfWords names what the parameters say of protocols and ciphers to no effect.
+func (c *Client) warnOfWords() {
+	t := &c.config.TLS
+	protocols := starttls.Named{Name: c.param("smtp_tls_protocols", "lmtp_tls_protocols"), Value: t.Protocols}
+	if c.tlsLevel.Required() {
+		protocols = starttls.Named{Name: c.param("smtp_tls_mandatory_protocols", "lmtp_tls_mandatory_protocols"), Value: t.MandatoryProtocols}
+	}
+	if v, err := starttls.ParseProtocols(protocols.Value); err == nil && v.Unknown != "" {
+		c.env.Log.Warningf("%s: %s: there is no such TLS version here; it is passed over", protocols.Name, v.Unknown)
+	}
+	for _, text := range t.Grades.Odd(t.grade(c.tlsLevel),
+		starttls.Named{Name: c.param("smtp_tls_exclude_ciphers", "lmtp_tls_exclude_ciphers"), Value: t.ExcludeCiphers},
+		starttls.Named{Name: c.param("smtp_tls_mandatory_exclude_ciphers", "lmtp_tls_mandatory_exclude_ciphers"), Value: t.MandatoryExclude}) {
+		c.env.Log.Warningf("%s", text)
+	}
+}
+
 // openTLS loads certificates when any server may be spoken to over TLS.
 func (c *Client) openTLS() error {
 	t := &c.config.TLS
@@ -314,6 +331,7 @@ func (c *Client) openTLS() error {
 	if c.tlsMaps, err = c.env.Tables.Maps(c.param("smtp_tls_policy_maps", "lmtp_tls_policy_maps"), t.PolicyMaps, 0); err != nil {
 		return err
 	}
+	c.warnOfWords()
 	c.tls, err = starttls.OpenClient(starttls.ClientConfig{
 		Keys: starttls.KeyFiles{Chains: param.Split(t.ChainFiles), Cert: t.CertFile, Key: t.KeyFile,
 			ECCert: t.ECCertFile, ECKey: t.ECKeyFile, DSACert: t.DCertFile, DSAKey: t.DKeyFile},

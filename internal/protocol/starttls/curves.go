@@ -3,6 +3,7 @@ package starttls
 import (
 	"crypto/tls"
 	"fmt"
+	"slices"
 	"strings"
 
 	"postern/internal/config/param"
@@ -33,30 +34,35 @@ var curveNames = map[string]tls.CurveID{
 	"secp521r1":      tls.CurveP521,
 	"p-521":          tls.CurveP521,
 	"x25519mlkem768": tls.X25519MLKEM768,
+
+	"secp256r1mlkem768":  tls.SecP256r1MLKEM768,
+	"secp384r1mlkem1024": tls.SecP384r1MLKEM1024,
 }
 
-// ids lists the curves, nil for all that there are. Names that crypto/tls does
-// not know are returned.
-func (c *Curves) ids() (ids []tls.CurveID, unknown []string, err error) {
-	list := ""
+// ids lists the curves, nil for all that there are. odd says what has no
+// effect. A "?" before a name says that it may be unknown; "*", "/" and "-" are
+// of OpenSSL 3.5 and about the first guess of a client.
+func (c *Curves) ids() (ids []tls.CurveID, odd []string) {
+	list := Named{"tls_eecdh_auto_curves", c.Auto}
 	switch strings.ToLower(c.Grade) {
 	case "", "auto":
-		list = c.Auto
 	case "strong":
-		list = c.Strong
+		list = Named{"tls_eecdh_strong_curve", c.Strong}
 	case "ultra":
-		list = c.Ultra
+		list = Named{"tls_eecdh_ultra_curve", c.Ultra}
 	case "none":
-		return nil, []string{"none"}, nil
+		return nil, []string{"smtpd_tls_eecdh_grade = none has no effect: without elliptic curves there is no exchange of keys here"}
 	default:
-		return nil, nil, fmt.Errorf("smtpd_tls_eecdh_grade = %s: use auto, strong or ultra", c.Grade)
+		return nil, []string{fmt.Sprintf("invalid smtpd_tls_eecdh_grade value %q: use auto, strong or ultra; all curves are used", c.Grade)}
 	}
-	for _, name := range cipherWords(list) {
-		if id, ok := curveNames[strings.ToLower(name)]; ok {
+	for _, word := range cipherWords(strings.ReplaceAll(list.Value, "/", ":")) {
+		name := strings.TrimLeft(word, "*?")
+		switch id, ok := curveNames[strings.ToLower(name)]; {
+		case ok && !slices.Contains(ids, id):
 			ids = append(ids, id)
-		} else {
-			unknown = append(unknown, name)
+		case !ok && !strings.Contains(word[:len(word)-len(name)], "?"):
+			odd = append(odd, fmt.Sprintf("%s: curve %q is not known here", list.Name, word))
 		}
 	}
-	return ids, unknown, nil
+	return ids, odd
 }

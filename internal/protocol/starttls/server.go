@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strconv"
 	"strings"
 
 	"postern/internal/config/param"
@@ -178,12 +179,17 @@ func (p *ServerParams) refuse(log Logger) error {
 // config makes what all sessions share. Mandatory parameters count where TLS
 // is mandatory.
 func (p *ServerParams) config(level Level, log Logger) (*tls.Config, error) {
-	protocols, grade, exclude := p.Protocols, p.Ciphers, []string{p.ExcludeCiphers}
+	protocols, grade := Named{"smtpd_tls_protocols", p.Protocols}, p.Ciphers
+	excluded := []Named{{"smtpd_tls_exclude_ciphers", p.ExcludeCiphers}}
 	if level == Encrypt {
-		protocols, grade = p.Mandatory, p.MandatoryCiphers
-		exclude = append(exclude, p.MandatoryExclude)
+		protocols, grade = Named{"smtpd_tls_mandatory_protocols", p.Mandatory}, p.MandatoryCiphers
+		excluded = append(excluded, Named{"smtpd_tls_mandatory_exclude_ciphers", p.MandatoryExclude})
 	}
-	v, err := ParseProtocols(protocols)
+	var exclude []string
+	for _, e := range excluded {
+		exclude = append(exclude, e.Value)
+	}
+	v, err := ParseProtocols(protocols.Value)
 	if err != nil {
 		return nil, err
 	}
@@ -191,12 +197,13 @@ func (p *ServerParams) config(level Level, log Logger) (*tls.Config, error) {
 	if c.CipherSuites, err = p.Grades.Ciphers(grade, exclude...); err != nil {
 		return nil, err
 	}
-	var unknown []string
-	if c.CurvePreferences, unknown, err = p.Curves.ids(); err != nil {
-		return nil, err
+	var odd []string
+	c.CurvePreferences, odd = p.Curves.ids()
+	if v.Unknown != "" {
+		odd = append(odd, fmt.Sprintf("%s: %s: there is no such TLS version here; it is passed over", protocols.Name, v.Unknown))
 	}
-	for _, name := range unknown {
-		log.Warningf("smtpd_tls_eecdh_grade = %s: curve %q is not known here", p.Curves.Grade, name)
+	for _, text := range append(odd, p.Grades.Odd(grade, excluded...)...) {
+		log.Warningf("%s", text)
 	}
 	c.SessionTicketsDisabled = p.CacheTimeout <= 0 || p.options(log)
 	if p.AskCcert || p.ReqCcert && level == Encrypt {
@@ -209,15 +216,45 @@ func (p *ServerParams) config(level Level, log Logger) (*tls.Config, error) {
 // for less than crypto/tls does anyway is granted.
 func (p *ServerParams) options(log Logger) (noTickets bool) {
 	for _, word := range param.Split(p.Options) {
-		switch strings.ToUpper(word) {
-		case "NO_TICKET":
-			noTickets = true
-		case "NO_COMPRESSION", "NO_RENEGOTIATION", "NO_SESSION_RESUMPTION_ON_RENEGOTIATION", "PRIORITIZE_CHACHA":
-		default:
+		bits, ok := optionBits(word)
+		noTickets = noTickets || bits&noTicket != 0
+		switch rest := bits &^ (noTicket | granted); {
+		case !ok:
 			log.Warningf("tls_ssl_options: %s has no effect", word)
+		case rest != 0:
+			log.Warningf("tls_ssl_options: %s: %#x has no effect", word, rest)
 		}
 	}
 	return noTickets
+}
+
+// Options of OpenSSL: granted are those that hold anyway.
+const (
+	noTicket         uint64 = 1 << 14
+	noResumption     uint64 = 1 << 16
+	noCompression    uint64 = 1 << 17
+	middleboxCompat  uint64 = 1 << 20
+	prioritizeChaCha uint64 = 1 << 21
+	serverPreference uint64 = 1 << 22
+	noRenegotiation  uint64 = 1 << 30
+	granted                 = noResumption | noCompression | middleboxCompat | prioritizeChaCha | serverPreference | noRenegotiation
+)
+
+// optionBits are those that a word of tls_ssl_options stands for: a name, or a
+// number in hexadecimal.
+func optionBits(word string) (uint64, bool) {
+	switch strings.ToUpper(word) {
+	case "NO_TICKET":
+		return noTicket, true
+	case "NO_COMPRESSION", "NO_RENEGOTIATION", "NO_SESSION_RESUMPTION_ON_RENEGOTIATION", "PRIORITIZE_CHACHA",
+		"ENABLE_MIDDLEBOX_COMPAT", "CIPHER_SERVER_PREFERENCE":
+		return granted, true
+	}
+	if digits, ok := strings.CutPrefix(strings.ToLower(word), "0x"); ok {
+		n, err := strconv.ParseUint(digits, 16, 64)
+		return n, err == nil
+	}
+	return 0, false
 }
 
 func logLevel(s string, log Logger) int {

@@ -3,6 +3,7 @@ package starttls
 import (
 	"crypto/tls"
 	"fmt"
+	"strconv"
 	"strings"
 )
 
@@ -10,6 +11,7 @@ import (
 // them. Max 0 is the newest there is.
 type Versions struct {
 	Min, Max uint16
+	Unknown  string // a bound that is passed over because it is no version that there is
 }
 
 var versionNames = [...]struct {
@@ -48,6 +50,8 @@ func ParseProtocols(list string) (Versions, error) {
 		op := word[:len(word)-len(name)]
 		n, ok := versionNumber(name)
 		switch {
+		case !ok && isHex(name) && (op == ">=" || op == "<="):
+			v.Unknown = word
 		case !ok:
 			return v, fmt.Errorf("invalid TLS protocol %q in %q", word, list)
 		case op == ">=":
@@ -106,13 +110,20 @@ func versionNumber(name string) (uint16, bool) {
 			return v.version, true
 		}
 	}
-	if len(name) == 4 || len(name) == 3 { // Postfix: hexadecimal and decimal numbers
-		var n uint16
-		if _, err := fmt.Sscanf(strings.ToLower(name), "%04x", &n); err == nil && n >= 0x0200 && n < 0x0400 {
-			return n, true
-		}
+	if n, err := strconv.ParseUint(withoutPrefix(name), 16, 16); err == nil && n >= 0x0200 && n <= tls.VersionTLS13 {
+		return uint16(n), true
 	}
 	return 0, false
+}
+
+// withoutPrefix is a hexadecimal number without "0x", which may be there.
+func withoutPrefix(name string) string {
+	return strings.TrimPrefix(strings.ToLower(name), "0x")
+}
+
+func isHex(name string) bool {
+	_, err := strconv.ParseUint(withoutPrefix(name), 16, 32)
+	return err == nil
 }
 
 // VersionName is OpenSSL's name of a protocol version, "TLSv1.3".
