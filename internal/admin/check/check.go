@@ -102,6 +102,7 @@ func Configuration(dir string, k Knowledge) []Finding {
 		c.checkLogins()
 		c.checkTLS()
 		c.checkTables()
+		c.checkTransports()
 		c.checkServices()
 	}
 	slices.SortStableFunc(c.findings, func(a, b Finding) int {

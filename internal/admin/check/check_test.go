@@ -59,7 +59,7 @@ func look(t *testing.T, dir string) []string {
 			for _, name := range []string{
 				"smtpd_recipient_restrictions", "smtpd_restriction_classes", "virtual_alias_maps", "smtpd_tls_chain_files",
 				"virtual_mailbox_domains", "virtual_alias_domains", "smtpd_sasl_auth_enable", "smtpd_tls_auth_only", "smtpd_sasl_path", "smtpd_sasl_type",
-				"smtpd_sasl_security_options", "smtpd_tls_wrappermode", "smtpd_use_tls",
+				"smtpd_sasl_security_options", "content_filter", "smtpd_tls_wrappermode", "smtpd_use_tls",
 				"smtpd_tls_cert_file", "smtpd_tls_security_level", "master_service_disable", "smtpd_tls_CAfile",
 			} {
 				s.Str(&text, name, "")
@@ -224,6 +224,26 @@ func TestBrokenFiles(t *testing.T) {
 		dir := instance(t, tt.main, tt.master)
 		if got := strings.Join(look(t, dir), "\n"); got != tt.want {
 			t.Errorf("%q, %q: got\n%s\nwant\n%s", tt.main, tt.master, got, tt.want)
+		}
+	}
+}
+
+// A delivery agent that master.cf does not have keeps mail waiting.
+func TestTransports(t *testing.T) {
+	const want = "warning: main.cf, line 4: content_filter = scan:[127.0.0.1]:10024: there is no service scan/unix in master.cf, and mail would wait for it" +
+		" (service smtp/inet); name a service of master.cf, or add the entry"
+	for _, tt := range []struct{ main, master, want string }{
+		{"", smtpd, ""},
+		{"content_filter = scan:[127.0.0.1]:10024\n", smtpd, want},
+		{"content_filter = scan:[127.0.0.1]:10024\n", smtpd + "scan inet n - n - - smtpd\n", want},
+		{"content_filter = scan:[127.0.0.1]:10024\n", smtpd + "scan unix - n n - - pipe user=nobody argv=/bin/true\n", ""},
+		{"content_filter = scan:\n", "smtp inet n - n - - smtpd -o content_filter=\n", ""},
+		{"", "smtp inet n - n - - smtpd -o content_filter=scan\n", "warning: master.cf, line 1: content_filter = scan: there is no service scan/unix in master.cf, and mail would wait for it" +
+			" (service smtp/inet); name a service of master.cf, or add the entry"},
+	} {
+		dir := instance(t, tt.main, tt.master)
+		if got := look(t, dir); !strings.Contains("\n"+strings.Join(got, "\n")+"\n", "\n"+tt.want+"\n") || tt.want == "" && strings.Contains(strings.Join(got, "\n"), "scan") {
+			t.Errorf("%q, %q: got\n%s\nwant\n%s", tt.main, tt.master, strings.Join(got, "\n"), tt.want)
 		}
 	}
 }
