@@ -16,7 +16,7 @@ type suite struct {
 	name      string // OpenSSL's
 	bits      int
 	keywords  string // blank separated, in capital letters
-	deprecate bool   // in no class; offered only to those who name it
+	deprecate bool   // in no class; offered only to those who name it, or its odd part (3DES, SHA256)
 }
 
 var suites = [...]suite{
@@ -33,9 +33,9 @@ var suites = [...]suite{
 	{tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA, "ECDHE-RSA-AES256-SHA", 256, "HIGH CBC KECDHE KEECDH ECDHE EECDH ARSA AES AES256 SHA SHA1 TLSV1 TLSV1.0", false},
 	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, "ECDHE-ECDSA-AES128-SHA", 128, "HIGH CBC KECDHE KEECDH ECDHE EECDH AECDSA ECDSA AES AES128 SHA SHA1 TLSV1 TLSV1.0", false},
 	{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, "ECDHE-RSA-AES128-SHA", 128, "HIGH CBC KECDHE KEECDH ECDHE EECDH ARSA AES AES128 SHA SHA1 TLSV1 TLSV1.0", false},
-	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, "ECDHE-ECDSA-AES128-SHA256", 128, "HIGH CBC KECDHE KEECDH ECDHE EECDH AECDSA ECDSA AES AES128 SHA256 TLSV1.2", false},
-	{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, "ECDHE-RSA-AES128-SHA256", 128, "HIGH CBC KECDHE KEECDH ECDHE EECDH ARSA AES AES128 SHA256 TLSV1.2", false},
-	{tls.TLS_RSA_WITH_AES_128_CBC_SHA256, "AES128-SHA256", 128, "HIGH CBC KRSA RSA ARSA AES AES128 SHA256 TLSV1.2", false},
+	{tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA256, "ECDHE-ECDSA-AES128-SHA256", 128, "HIGH CBC KECDHE KEECDH ECDHE EECDH AECDSA ECDSA AES AES128 SHA256 TLSV1.2", true},
+	{tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA256, "ECDHE-RSA-AES128-SHA256", 128, "HIGH CBC KECDHE KEECDH ECDHE EECDH ARSA AES AES128 SHA256 TLSV1.2", true},
+	{tls.TLS_RSA_WITH_AES_128_CBC_SHA256, "AES128-SHA256", 128, "HIGH CBC KRSA RSA ARSA AES AES128 SHA256 TLSV1.2", true},
 	{tls.TLS_RSA_WITH_AES_256_GCM_SHA384, "AES256-GCM-SHA384", 256, "HIGH KRSA RSA ARSA AES AES256 AESGCM TLSV1.2", false},
 	{tls.TLS_RSA_WITH_AES_128_GCM_SHA256, "AES128-GCM-SHA256", 128, "HIGH KRSA RSA ARSA AES AES128 AESGCM TLSV1.2", false},
 	{tls.TLS_RSA_WITH_AES_256_CBC_SHA, "AES256-SHA", 256, "HIGH CBC KRSA RSA ARSA AES AES256 SHA SHA1 SSLV3", false},
@@ -172,7 +172,8 @@ func cipherList(list string) []uint16 {
 		name, _, _ = strings.Cut(name, "@") // DEFAULT@SECLEVEL=0: the level has no counterpart
 		for i := range suites {
 			s := &suites[i]
-			if s.keywords == "" || !s.matches(name) {
+			removes := op == '!' || op == '-'
+			if s.keywords == "" || !s.matches(name, removes) {
 				continue
 			}
 			switch op {
@@ -196,13 +197,13 @@ func cipherList(list string) []uint16 {
 }
 
 // matches says whether a name, a keyword, or several joined by "+" stand for
-// the suite.
-func (s *suite) matches(word string) bool {
+// the suite. A class has its deprecated suites only when it is taken away.
+func (s *suite) matches(word string, removes bool) bool {
 	if word == s.name {
 		return true
 	}
 	for part := range strings.SplitSeq(word, "+") {
-		if part != s.name && !s.has(part) {
+		if part != s.name && !s.has(part, removes) {
 			return false
 		}
 	}
@@ -210,14 +211,14 @@ func (s *suite) matches(word string) bool {
 }
 
 // has says whether a keyword, in capitals, stands for the suite. Postfix's
-// Debian build has no 3DES: it must be named.
-func (s *suite) has(keyword string) bool {
-	if s.deprecate && keyword != "3DES" && keyword != "DEFAULT" {
+// Debian build has no 3DES: it must be named, and so must the suites with CBC
+// and SHA256, which crypto/tls does not guard against measuring time.
+func (s *suite) has(keyword string, removes bool) bool {
+	switch {
+	case keyword == "ALL" || keyword == "DEFAULT":
+		return removes || !s.deprecate
+	case s.deprecate && !removes && keyword != "3DES" && keyword != "SHA256":
 		return false
-	}
-	switch keyword {
-	case "ALL", "DEFAULT":
-		return !s.deprecate
 	}
 	return slices.Contains(strings.Fields(s.keywords), keyword)
 }

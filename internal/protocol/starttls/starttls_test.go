@@ -113,6 +113,21 @@ func TestCipherListAsOpenSSL(t *testing.T) {
 	}
 }
 
+// Suites that must be named are in no class, and go with each of theirs.
+func TestDeprecatedSuites(t *testing.T) {
+	for _, tt := range []struct {
+		list string
+		want int
+	}{
+		{"HIGH+SHA256", 0}, {"ALL+3DES", 0}, {"ECDHE-RSA-AES128-SHA256", 1}, {"SHA256", 3}, {"SHA256:!AES128", 0}, {"AES128-SHA256:-kRSA", 0},
+		{"DES-CBC3-SHA:!SHA1", 0}, {"3DES", 2}, {"3DES:-ALL", 0},
+	} {
+		if got := cipherList(tt.list); len(got) != tt.want {
+			t.Errorf("%s: got %x, want %d", tt.list, got, tt.want)
+		}
+	}
+}
+
 // The names of suites that only others have are OpenSSL's.
 func TestForeignNames(t *testing.T) {
 	for id, want := range map[uint16]string{0x009e: "DHE-RSA-AES128-GCM-SHA256", 0x0039: "DHE-RSA-AES256-SHA", 0x0004: "RC4-MD5", 0xfffe: "0xFFFE"} {

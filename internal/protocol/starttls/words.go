@@ -65,7 +65,7 @@ func (o oddWords) texts(parameter string) (list []string) {
 // known says whether a word stands for a suite that there is.
 func known(word string) bool {
 	return slices.ContainsFunc(suites[:], func(s suite) bool {
-		return s.matches(word) || slices.Contains(strings.Fields(s.keywords), word)
+		return s.matches(word, true) || slices.Contains(strings.Fields(s.keywords), word)
 	})
 }
 
