@@ -49,6 +49,10 @@ func (s *session) openQueue() error {
 	s.tx.queue = q
 	s.subject.QueueID = q.ID()
 	w := q.Records()
+	if s.standAlone {
+		s.dropEnvelope(w)
+		return w.Err()
+	}
 	s.announceMilters(w)
 	t := s.tx.arrival
 	w.Printf(record.Time, "%d %d", t.Unix(), t.Nanosecond()/1000)
@@ -58,10 +62,6 @@ func (s *session) openQueue() error {
 	ident := s.xf.ident
 	if ident == "" {
 		ident = q.ID()
-	}
-	if s.standAlone {
-		s.dropEnvelope(w)
-		return w.Err()
 	}
 	w.Attr("log_ident", ident)
 	w.Attr("rewrite_context", s.tx.rewriteContext)
