@@ -39,7 +39,7 @@ func (p *perl) call(what string) (*node, error) {
 		number += p.groups + 1
 	}
 	if what[0] == '+' && number == p.groups || number < 0 || what[0] == '-' && number < 1 {
-		return nil, errors.New("reference to non-existent subpattern")
+		return nil, errNoGroup
 	}
 	if number > 0 {
 		p.refs = append(p.refs, number)

@@ -109,7 +109,7 @@ func (p *perl) numbered() (*node, error) {
 		return &node{kind: kBackref, n: number, icase: p.has(IgnoreCase)}, nil
 	}
 	if p.peek() >= '8' {
-		return nil, errors.New("reference to non-existent subpattern")
+		return nil, errNoGroup
 	}
 	octet, err := p.octal()
 	if err != nil {

@@ -167,7 +167,7 @@ func search(t *testing.T, kind byte, parts []string, flags []Flags) {
 // searchSome is search with a prefix of all patterns and another number.
 func searchSome(t *testing.T, kind byte, parts []string, flags []Flags, prefix string, number int) {
 	l := startLibraries(t)
-	seed := uint64(1)
+	seed := uint64(1) // or SEED of the environment, to look further
 	if s, err := strconv.ParseUint(os.Getenv("SEED"), 10, 64); err == nil {
 		seed = s
 	}
