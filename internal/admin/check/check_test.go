@@ -228,6 +228,22 @@ func TestBrokenFiles(t *testing.T) {
 	}
 }
 
+func TestNetworks(t *testing.T) {
+	for item, want := range map[string]string{
+		"10.0.0.0/8": "", "127.0.0.1": "", "[::1]/128": "", "[2001:db8::1]": "", "/etc/networks": "", "cidr:/x": "", "!10.1.0.0/16": "", "mail.example": "",
+		"10.0.0.1/8":      `non-null host address bits in "10.0.0.1/8"; write 10.0.0.0/8`,
+		"10.0.0.0/33":     "10.0.0.0/33 is no network; write a network as 192.0.2.0/24 or [2001:db8::]/32",
+		"1.2.3.400":       "1.2.3.400 is no address; write all of the address, and the length of the network's prefix behind it, such as 192.0.2.0/24",
+		"!192.168":        "!192.168 is no address; write all of the address, and the length of the network's prefix behind it, such as 192.0.2.0/24",
+		"[2001:db8::1/32": `non-null host address bits in "[2001:db8::1/32"; write 2001:db8::/32`,
+	} {
+		message, remedy := badNetwork(item)
+		if got := strings.TrimPrefix(message+"; "+remedy, "; "); got != want {
+			t.Errorf("%s: got %q, want %q", item, got, want)
+		}
+	}
+}
+
 // A delivery agent that master.cf does not have keeps mail waiting.
 func TestTransports(t *testing.T) {
 	const want = "warning: main.cf, line 4: content_filter = scan:[127.0.0.1]:10024: there is no service scan/unix in master.cf, and mail would wait for it" +

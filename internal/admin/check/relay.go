@@ -89,6 +89,10 @@ var leastBits = map[bool]int{true: 8, false: 16} // IPv4, IPv6
 // checkNetworks tells of networks that are too large to be one's own.
 func (c *checker) checkNetworks(conf *maincf.Config, s *mastercf.Service, items []string) {
 	for _, item := range items {
+		if message, remedy := badNetwork(item); message != "" {
+			c.add(at(conf, "mynetworks", c.mainFile(), Finding{Severity: Error, Service: s.Key(), Message: "mynetworks: " + message, Remedy: remedy}))
+			continue
+		}
 		p, err := netip.ParsePrefix(strings.NewReplacer("[", "", "]", "").Replace(item))
 		if err != nil || p.Bits() >= leastBits[p.Addr().Is4()] {
 			continue
@@ -101,4 +105,29 @@ func (c *checker) checkNetworks(conf *maincf.Config, s *mastercf.Service, items 
 			Message: fmt.Sprintf("mynetworks trusts %s, which is not one site's network", item),
 			Remedy:  "list your own networks only: their clients may send mail to anywhere"}))
 	}
+}
+
+// badNetwork says what is wrong with an item that is meant as an address or a
+// network; files, tables and names are none. Postfix: the server cannot look at
+// the list and answers 451.
+func badNetwork(item string) (message, remedy string) {
+	text := strings.TrimLeft(item, "!")
+	if strings.Trim(text, "0123456789./") != "" && !strings.HasPrefix(text, "[") || strings.HasPrefix(text, "/") {
+		return "", ""
+	}
+	text = strings.NewReplacer("[", "", "]", "").Replace(text)
+	if !strings.Contains(text, "/") {
+		if _, err := netip.ParseAddr(text); err != nil {
+			return item + " is no address", "write all of the address, and the length of the network's prefix behind it, such as 192.0.2.0/24"
+		}
+		return "", ""
+	}
+	p, err := netip.ParsePrefix(text)
+	if err != nil {
+		return item + " is no network", "write a network as 192.0.2.0/24 or [2001:db8::]/32"
+	}
+	if p != p.Masked() {
+		return fmt.Sprintf("non-null host address bits in %q", item), "write " + p.Masked().String()
+	}
+	return "", ""
 }

@@ -222,7 +222,7 @@ func TestRefusals(t *testing.T) {
 		{"-e create -I postfix-t a", "Malformed parameter setting 'a'"},
 		{"-e create -I postfix-t queue_directory=rel", "Parameter setting 'queue_directory' is not an absolute path"},
 		{"-e create -I postfix-t -i nope", "No matching secondary instances"},
-		{"-e import -I postfix-zz", "Failed to obtain all required @/etc/postfix-zz/main.cf parameters: open @/etc/postfix-zz/main.cf: no such file or directory"},
+		{"-e import -I postfix-zz", "Failed to obtain all required @/etc/postfix-zz/main.cf parameters: open @/etc/postfix-zz/main.cf: No such file or directory"},
 		{"-e enable", "Select an instance via '-i name'"},
 		{"-e enable -i nope", "No instance named nope"},
 		{"-e enable -i postfix-a x=y", "Parameter overrides not valid with '-e enable'"},

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"postern/internal/base/errno"
 	"postern/internal/base/lines"
 	"postern/internal/base/macro"
 )
@@ -48,12 +49,12 @@ func LoadFile(path string) (*Config, error) {
 	for range changeLimit {
 		f, err := os.Open(path)
 		if err != nil {
-			return nil, err
+			return nil, fmt.Errorf("open %s: %w", path, errno.LibC(err))
 		}
 		text, complete, err := snapshot(f)
 		f.Close()
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
+			return nil, fmt.Errorf("read %s: %w", path, errno.LibC(err))
 		}
 		if complete {
 			return Read(bytes.NewReader(text), path)
@@ -112,7 +113,7 @@ func Read(r io.Reader, path string) (*Config, error) {
 			return nil, fmt.Errorf("%s, line %d: %w", path, e.Line, e.Err)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read %s: %w", path, err)
+			return nil, fmt.Errorf("read %s: %w", path, errno.LibC(err))
 		}
 		name, value, err := SplitNameValue(line.Text)
 		if err != nil {

@@ -1,6 +1,7 @@
 package maincf
 
 import (
+	"errors"
 	"io"
 	"os"
 	"path/filepath"
@@ -83,7 +84,7 @@ func TestReadErrors(t *testing.T) {
 
 func TestLoad(t *testing.T) {
 	dir := t.TempDir()
-	if _, err := Load(dir); !os.IsNotExist(err) {
+	if _, err := Load(dir); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("no file: error %v", err)
 	}
 	path := filepath.Join(dir, "main.cf")
