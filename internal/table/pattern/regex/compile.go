@@ -188,9 +188,6 @@ func (c *compiler) node(n *node) {
 	case kFail:
 		c.emit(inst{op: opSet, set: new(set)}) // no octet is in it
 	case kVerb:
-		if n.verb == verbMark {
-			return
-		}
 		c.emit(inst{op: opVerb, c: byte(n.verb), x: n.bar})
 	case kAccept:
 		for i := len(n.groups) - 1; i >= 0; i-- {

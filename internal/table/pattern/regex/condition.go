@@ -130,6 +130,9 @@ func (m *matcher) condition(i *inst, pc, pos int) (next int, ok bool, err error)
 	} else if holds, err = m.condLook(i, pos); err != nil {
 		return pc, false, err
 	}
+	if m.verdict.verb != noVerb {
+		return pc, false, nil
+	}
 	if !holds {
 		return i.y, true, nil
 	}
@@ -137,7 +140,7 @@ func (m *matcher) condition(i *inst, pc, pos int) (next int, ok bool, err error)
 }
 
 // condLook says whether a look-around holds. PCRE2: a verb in it makes it one
-// that found nothing, and has no further effect.
+// that found nothing, and has no further effect; (*SKIP:name) goes on to where the name is.
 func (m *matcher) condLook(i *inst, pos int) (bool, error) {
 	from := pos
 	if i.x >= 0 {
@@ -151,7 +154,10 @@ func (m *matcher) condLook(i *inst, pos int) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	m.accepted, m.verdict = false, verdict{}
+	m.accepted = false
+	if m.verdict.verb != verbSkipTo {
+		m.verdict = verdict{}
+	}
 	if end >= 0 && !i.negate {
 		m.commit(base)
 	} else {

@@ -215,7 +215,7 @@ func TestCallsAgainstPCRE2(t *testing.T) {
 // TestVerbsAgainstPCRE2 has verbs and conditions in all places.
 func TestVerbsAgainstPCRE2(t *testing.T) {
 	verbs := []string{"(*ACCEPT)", "(*FAIL)", "(*F)", "(*COMMIT)", "(*PRUNE)", "(*SKIP)", "(*THEN)", "(*MARK:a)", "(*:a)", "(*PRUNE:a)", "(*THEN:a)", "(*COMMIT:a)",
-		"(*SKIP)(*F)", "(*COMMIT)", "(*PRUNE)", "(*SKIP)", "(*THEN)", "(*ACCEPT)"}
+		"(*SKIP)(*F)", "(*SKIP:a)", "(*SKIP:a)", "(*SKIP:b)", "(*:b)", "(*COMMIT)", "(*PRUNE)", "(*SKIP)", "(*THEN)", "(*ACCEPT)"}
 	conditions := []string{"(?(R)", "(?(R1)", "(?(R2)", "(?(R&n)", "(?(n)", "(?(<n>)", "(?('n')", "(?(-1)", "(?(+1)", "(?(?=a)", "(?(?!a)", "(?(?<=a)", "(?(?<!b)", "(?(*pla:a)", "(?(DEFINE)",
 		"(?1)", "(?R)", "(?&n)", "(?<n>", "(?(?=a|b)", "(?(?=a"}
 	plain := []string{"a", "b", "c", "ab", "a", "b", ".", "[ab]", "(", ")", "(?:", "|", "|", ")", "*", "+", "?", "{2}", "??", "++", "(?=", "(?!", "(?<=", "(?>", "\\b", "^", "$", "\\K", "\\1", "(?|"}

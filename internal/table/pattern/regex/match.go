@@ -29,6 +29,8 @@ type matcher struct {
 	at       int     // where the match is tried
 	verdict  verdict // why it goes back
 	accepted bool    // (*ACCEPT) was reached
+	skips    int     // how often (*SKIP:name) was passed
+	ignored  int     // so often it is not there, because the name was not found
 }
 
 // A frame is a call of a group.
@@ -78,7 +80,7 @@ func (p *program) match(text string, limit int) ([]int, error) {
 		}
 		m.keep, m.stack, m.best = -1, m.stack[:0], nil
 		m.frames, m.frame = m.frames[:0], -1
-		m.at, m.verdict, m.accepted = at, verdict{}, false
+		m.at, m.verdict, m.accepted, m.skips = at, verdict{}, false, 0
 		end, err := m.run(p, at)
 		if err != nil {
 			return nil, err
@@ -197,6 +199,12 @@ func (m *matcher) run(p *program, at int) (end int, err error) {
 		case opReturn:
 			pc, err = m.leave()
 		case opVerb:
+			if verb(i.c) == verbSkipTo {
+				if m.skips++; m.skips <= m.ignored {
+					pc++
+					continue
+				}
+			}
 			err = m.push(back{kind: backVerb, pc: int32(i.c), x: pos, y: i.x})
 			pc++
 		case opBar:
@@ -264,8 +272,10 @@ func (m *matcher) goBack(p *program, base int) (pc, pos int, ok bool) {
 			m.takeBack(top)
 		case backVerb:
 			m.judge(top)
-			m.stack = m.stack[:len(m.stack)-1]
-			return 0, 0, false
+			if m.verdict.verb != noVerb {
+				m.stack = m.stack[:len(m.stack)-1]
+				return 0, 0, false
+			}
 		case backTry:
 			pc, pos = int(top.pc), top.x
 			m.stack = m.stack[:len(m.stack)-1]
@@ -387,7 +397,10 @@ func (m *matcher) look(i *inst, pos int) (int, bool, error) {
 		return pos, false, err
 	}
 	m.accepted = false // it ends the assertion only
-	if v := m.verdict.verb; v != noVerb && (i.negate || v == verbThen) {
+	switch v := m.verdict.verb; {
+	case v == verbSkipTo:
+		return pos, false, nil
+	case v != noVerb && (i.negate || v == verbThen):
 		m.verdict = verdict{}
 	}
 	if end >= 0 && !i.negate {

@@ -87,7 +87,8 @@ type perl struct {
 	quoted  bool  // between \Q and \E
 	open    []int // groups that are open, in the present assertion
 	bars    int   // alternatives that (*THEN) can go on with
-	noStart bool  // (*NO_START_OPT)
+	marks   map[string]int
+	noStart bool // (*NO_START_OPT)
 	behinds []*node
 
 	newline                   newline

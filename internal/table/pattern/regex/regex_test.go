@@ -103,6 +103,7 @@ func TestVerbs(t *testing.T) {
 		{`a(*ACCEPT)b`, "xac", "a"}, {`(a(*ACCEPT)b)c`, "xa", "a"}, {`(?=a(*ACCEPT)b)a.`, "ac", "ac"},
 		{`a(*COMMIT)b|ac`, "ac ab", "-"}, {`^a(*COMMIT)b|^ac`, "ac", "-"}, {`a(*PRUNE)b|ac`, "ac ab", "ab"},
 		{`aa(*SKIP)b|a`, "aaac", "a"}, {`bad(*SKIP)(*F)|a.`, "badax", "ax"},
+		{`a(*:m)a(*SKIP:m)b|a.`, "aac", "ac"}, {`a(*SKIP:m)b|ac`, "ac", "ac"},
 		{`^.*?(?:a(*THEN)b|ac)$`, "ac", "ac"}, {`^(?:a(*THEN)b)|^ac`, "ac", "ac"},
 		{`(a)?(?(1)b|c)`, "c", "c"}, {`(?(?=a)ab|c)`, "xab", "ab"}, {`^(a(?(R)b|(?1)c))$`, "aabc", "aabc"}, {`^(?<n>a(?(R&n)b|(?&n)))$`, "aab", "aab"},
 		{`(?(DEFINE)(?<o>\d\d?))^(?&o)\.(?&o)$`, "12.3", "12.3"},

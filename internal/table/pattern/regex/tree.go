@@ -54,7 +54,7 @@ type node struct {
 	negate   bool
 	behind   bool
 	verb     verb
-	bar      int   // of (*THEN), and of the alternatives that it goes on with; 0: none
+	bar      int   // of (*THEN), and of the alternatives that it goes on with; of a name that (*SKIP) goes to; 0: none
 	groups   []int // kAccept
 	cond     *node // kCond: a look-around or kInCall; nil: group n took part
 	oneArm   bool  // kCond: sub[1] was not written

@@ -15,6 +15,7 @@ const (
 	verbSkip        // (*SKIP): at a start where the verb was passed
 	verbCommit      // (*COMMIT): not at all
 	verbThen        // (*THEN): at the next alternative of the innermost ones around it
+	verbSkipTo      // (*SKIP:name): at a start where (*MARK:name) was passed, if it was
 )
 
 var verbs = map[string]verb{"MARK": verbMark, "": verbMark, "PRUNE": verbPrune, "SKIP": verbSkip, "COMMIT": verbCommit, "THEN": verbThen}
@@ -53,9 +54,22 @@ func (p *perl) control(name string, n int) (*node, error) {
 	case v == verbMark && argument == "":
 		return nil, errors.New("(*MARK) must have an argument")
 	case v == verbSkip && argument != "":
-		return nil, unsupported("(*SKIP) to a name")
+		return &node{kind: kVerb, verb: verbSkipTo, bar: p.mark(argument)}, nil
+	case v == verbMark:
+		return &node{kind: kVerb, verb: verbMark, bar: p.mark(argument)}, nil
 	}
 	return &node{kind: kVerb, verb: v}, nil
+}
+
+// mark is the number of a name of (*MARK).
+func (p *perl) mark(name string) int {
+	if p.marks == nil {
+		p.marks = make(map[string]int)
+	}
+	if p.marks[name] == 0 {
+		p.marks[name] = len(p.marks) + 1
+	}
+	return p.marks[name]
 }
 
 func isAccept(n *node) bool { return n.kind == kAccept }
@@ -157,7 +171,9 @@ func (p *perl) setStart(prog *program, tree *node) error {
 	if p.noStart {
 		prog.first = nil
 	}
-	if prog.start || p.noStart || !tree.holds(isVerb(verbCommit)) && !tree.holds(isVerb(verbSkip)) {
+	if prog.start || p.noStart || !tree.holds(func(n *node) bool {
+		return n.kind == kVerb && (n.verb == verbCommit || n.verb == verbSkip || n.verb == verbSkipTo)
+	}) {
 		return nil
 	}
 	var s set
@@ -236,6 +252,9 @@ func (m *matcher) retreat(p *program, base int) (pc, pos int, ok bool) {
 
 // judge takes a verb from the stack.
 func (m *matcher) judge(b *back) {
+	if verb(b.pc) == verbMark {
+		return
+	}
 	m.verdict = verdict{verb: verb(b.pc), pos: b.x, bar: b.y, group: -1}
 	if m.frame >= 0 {
 		m.verdict.group = m.frames[m.frame].group
@@ -249,6 +268,10 @@ func (m *matcher) unwind(base int) bool {
 	v := m.verdict
 	for len(m.stack) > base {
 		top := m.stack[len(m.stack)-1]
+		if top.kind == backVerb && verb(top.pc) == verbMark && v.verb == verbSkipTo && top.y == v.bar {
+			v.verb, v.pos = verbSkip, top.x
+			m.verdict = v
+		}
 		ends := top.kind == backBar && v.verb == verbThen && top.x == v.bar ||
 			top.kind == backCall && m.frames[top.y].group == v.group
 		switch top.kind {
@@ -269,11 +292,15 @@ func (m *matcher) unwind(base int) bool {
 // next is where the match is tried after it has failed at position at.
 func (p *program) next(m *matcher, at int) int {
 	switch {
+	case m.verdict.verb == verbSkipTo: // once more, as if it were not there
+		m.ignored = m.skips
+		return at
 	case m.verdict.verb == verbCommit:
 		return len(m.text) + 1
 	case m.verdict.verb == verbSkip && m.verdict.pos > at:
 		at = m.verdict.pos
 	default:
+		m.ignored = 0
 		at++
 	}
 	if p.crlf && at < len(m.text) && m.text[at-1] == '\r' && m.text[at] == '\n' {
