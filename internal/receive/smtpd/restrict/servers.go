@@ -97,7 +97,11 @@ func (v *eval) serverAccess(it *item, k hostKind, domain, what, about string) Ve
 		return Verdict{}
 	}
 	addrs := 0
-	for _, host := range v.hosts(k, domain, what) {
+	asked := what // Postfix: in warnings the whole address, but of a client its name alone
+	if about == aboutClient {
+		asked = domain
+	}
+	for _, host := range v.hosts(k, domain, asked) {
 		if k != hostA {
 			if w, found := v.nameAccess(it, host, what, about); found {
 				return w
@@ -123,7 +127,7 @@ func (v *eval) serverAccess(it *item, k hostKind, domain, what, about string) Ve
 }
 
 // hosts lists the hosts of a domain.
-func (v *eval) hosts(k hostKind, domain, what string) []string {
+func (v *eval) hosts(k hostKind, domain, asked string) []string {
 	if k == hostA {
 		return []string{domain}
 	}
@@ -147,7 +151,7 @@ func (v *eval) hosts(k hostKind, domain, what string) []string {
 		if k == hostMX {
 			return []string{domain}
 		}
-		v.env.Log.Warningf("Unable to look up %s host for %s: %s", k, what, lastPart(a.Reason)) // Postfix: not the domain
+		v.env.Log.Warningf("Unable to look up %s host for %s: %s", k, asked, lastPart(a.Reason)) // Postfix: not the domain
 		return nil
 	case dns.NullMX:
 		return nil
