@@ -19,13 +19,17 @@ func (s *Server) openStressed(e *service.Env) error {
 	own := *e
 	own.Common, own.Stress = t.common, t.stress
 	own.Config = e.Config.Override("stress", "yes", "the stress state")
-	steps := []func(*service.Env) error{t.openWords, t.openPolicy}
 	common := *t.common
 	common.Stress = s.common.Stress
-	if !reflect.DeepEqual(t.conf.opened(), s.conf.opened()) || common != *s.common {
-		steps = []func(*service.Env) error{t.openWords, t.openClients, t.openLists, t.openFilter, t.openPolicy, t.openTLS, t.openSASL, t.openMilters}
+	now, then := s.conf.opened(), t.conf.opened()
+	steps := []func(*service.Env) error{t.openWords}
+	if !reflect.DeepEqual(now, then) || common != *s.common {
+		steps = append(steps, t.openClients, t.openLists, t.openFilter, t.openSASL, t.openMilters)
 	}
-	for _, step := range steps {
+	if !reflect.DeepEqual(now.TLS, then.TLS) {
+		steps = append(steps, t.openTLS)
+	}
+	for _, step := range append(steps, t.openPolicy) {
 		if err := step(&own); err != nil {
 			return err
 		}
