@@ -103,8 +103,7 @@ func (s *session) dispatch(n int, verb, arg string) {
 	}
 	s.where, s.subject.Stage = c.verb, c.verb
 	alone := c.flags&last != 0 || s.subject.Protocol != "ESMTP" // without EHLO there is no pipelining
-	if alone && s.in.Buffered() > 0 && !s.standAlone && n != cmdSTARTTLS && s.conf.ForbidUnauthPipelining {
-		s.synchronization()
+	if alone && s.in.Buffered() > 0 && !s.standAlone && n != cmdSTARTTLS && s.synchronization() {
 		return
 	}
 	o := c.run(s, arg)

@@ -5,15 +5,24 @@ import (
 	"syscall"
 )
 
-// synchronization ends the session of a client that talks out of turn (RFC 2920
-// 3.1).
-func (s *session) synchronization() {
+// synchronization says in the log that the client talks out of turn (RFC 2920
+// 3.1), and ends its session unless smtpd_forbid_unauth_pipelining = no, when it
+// is said once.
+func (s *session) synchronization() (ended bool) {
+	if s.outOfTurn {
+		return false
+	}
 	if s.in.Buffered() == 0 {
 		s.in.WaitReadable(s.conf.Timeout) // what waits in the socket is shown
 	}
 	s.log.Infof("improper command pipelining after %s from %s: %s", s.where, s.subject.LogClient, escape(s.in.Peek(), maxLogged))
+	if !s.conf.ForbidUnauthPipelining {
+		s.outOfTurn = true
+		return false
+	}
 	s.put(ok(554, "5.5.0", "Error: SMTP protocol synchronization"))
 	s.end = true
+	return true
 }
 
 // earlyTalker says whether the client talks before the greeting.

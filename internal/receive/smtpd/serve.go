@@ -112,8 +112,7 @@ func (s *session) converse() {
 			return
 		}
 	}
-	if s.conf.ForbidUnauthPipelining && !s.standAlone && s.earlyTalker() {
-		s.synchronization()
+	if !s.standAlone && s.earlyTalker() && s.synchronization() {
 		s.write()
 		return
 	}

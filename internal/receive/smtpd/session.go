@@ -52,6 +52,7 @@ type session struct {
 	connections int  // of the client, as anvil counts them
 	denied      smtp.Reply
 	end         bool
+	outOfTurn   bool   // said of a client that may go on
 	reason      string // why the session ends, for the log
 	octets      int64  // of message content when it ended; -1 outside of it
 
