@@ -24,6 +24,7 @@ func (s *Server) openStressed(e *service.Env) error {
 	now, then := s.conf.opened(), t.conf.opened()
 	steps := []func(*service.Env) error{t.openWords}
 	if !reflect.DeepEqual(now, then) || common != *s.common {
+		t.filter, t.sasl, t.commandFilter, t.proxied, t.milters = nil, nil, nil, false, milterServer{}
 		steps = append(steps, t.openClients, t.openLists, t.openFilter, t.openSASL, t.openMilters)
 	}
 	if !reflect.DeepEqual(now.TLS, then.TLS) {

@@ -18,6 +18,8 @@ func TestStressParameters(t *testing.T) {
 		{"default", "", "S: 220 *\nC: X\nS: 500 *\nC: NOOP\nS: 250 *", "S: 220 *\nC: X\nS: 500 *\nC: NOOP\nS: 421 *"},
 		{"list", "smtpd_noop_commands = ${stress?{XIDLE}}",
 			"S: 220 *\nC: XIDLE\nS: 500 *", "S: 220 *\nC: XIDLE\nS: 250 *"},
+		{"table that is not used then", "smtpd_command_filter = ${stress?{}:{pcre:{{/^XA/ NOOP}}}}",
+			"S: 220 *\nC: XA\nS: 250 *", "S: 220 *\nC: XA\nS: 500 *"},
 		{"restriction", "smtpd_helo_restrictions = ${stress?{reject}:{permit}}\nsmtpd_delay_reject = no",
 			"S: 220 *\nC: HELO x\nS: 250 *", "S: 220 *\nC: HELO x\nS: 554 *"},
 		{"parameter of all programs", "message_size_limit = ${stress?{4000}:{9000}}\nsmtpd_discard_ehlo_keywords = pipelining,vrfy,etrn,enhancedstatuscodes,8bitmime,dsn,smtputf8,chunking",
