@@ -246,7 +246,7 @@ func (f *fixture) deliverText(text string, rcpts ...string) (log, todo string) {
 	}
 	n := len(f.Log())
 	req := f.Message(f.t, "s@b.example", text, rcpts...)
-	req.SendOpts = f.sendOpts
+	req.SendOpts, req.EnvelopeID = f.sendOpts, "id 1"
 	reply := f.Kit.Do(context.Background(), req, f.Service.deliver)
 	left := f.Todo(f.t, req)
 	if (reply.Status == delivery.Done) != (len(left) == 0) {
@@ -372,7 +372,7 @@ func TestDotForward(t *testing.T) {
 		t.Errorf("got %q, %v", out, err)
 	}
 	env, err := os.ReadFile(f.home("env"))
-	for _, v := range []string{"HOME=", "LOGNAME=ann", "SHELL=/bin/sh", "DOMAIN=mx.example", "EXTENSION=ext", "LOCAL=ann+ext", "USER=ann", "RECIPIENT=ann+ext@mx.example", "SENDER=s@b.example"} {
+	for _, v := range []string{"HOME=", "LOGNAME=ann", "SHELL=/bin/sh", "DOMAIN=mx.example", "EXTENSION=ext", "LOCAL=ann+ext", "USER=ann", "RECIPIENT=ann+ext@mx.example", "SENDER=s@b.example", "ENVID=id_1\n"} {
 		if err != nil || !strings.Contains("\n"+string(env), "\n"+v) {
 			t.Errorf("%s not in %q, %v", v, env, err)
 		}
