@@ -475,6 +475,12 @@ func (i *Instance) settled() bool {
 	for _, id := range append(i.Queue("hold"), i.Queue("corrupt")...) {
 		gone[id] = true
 	}
+	// What rests in the queue has come by the log, too.
+	for _, id := range append(i.Queue("deferred"), i.Queue("hold")...) {
+		if !strings.Contains(log, "]: "+id+": ") {
+			return false
+		}
+	}
 	for _, m := range activeID.FindAllStringSubmatch(log, -1) {
 		if !gone[m[1]] {
 			return false

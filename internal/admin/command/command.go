@@ -155,8 +155,9 @@ func (n named) Write(level maillog.Level, _ string, pid int, text string, e mail
 	n.Sink.Write(level, n.tag, pid, text, e)
 }
 
-// logLimit is how long a command waits for its log at the end.
-const logLimit = 300 * time.Millisecond
+// logLimit is how long a command waits for its log at the end: on a busy machine the
+// process has to get its turn for that. Nothing waits where the log takes lines.
+const logLimit = time.Second
 
 // Fail logs why the command ends and returns status.
 func (c *Command) Fail(status int, format string, args ...any) int {
