@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"postern/test/harness"
 )
 
@@ -46,6 +48,34 @@ func TestFailingMailbox(t *testing.T) {
 				t.Error("mail was returned")
 			}
 		})
+	}
+}
+
+// A sync that deliveries share and that fails lets each of them wait; all come.
+func TestFailingSharedSync(t *testing.T) {
+	t.Parallel()
+	i := harness.New(t, harness.Postern, harness.Config{Main: mainCF})
+	var fs unix.Statfs_t
+	if err := unix.Statfs(i.Host(""), &fs); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Contains([]int64{unix.EXT4_SUPER_MAGIC, unix.XFS_SUPER_MAGIC, unix.BTRFS_SUPER_MAGIC}, fs.Type) {
+		t.Skipf("on a file system of type %#x no syncs are shared", fs.Type)
+	}
+	i.Start()
+	l := startLoad(i, 20, 0)
+	l.wait("250", 50)
+	stop := inject(t, i, program(i, "virtual"), "syncfs:error=EIO")
+	i.Until("a delivery waits", func() bool {
+		return strings.Contains(i.Log(), "status=deferred (maildir delivery failed: error writing message: Input/output error)")
+	})
+	stop()
+	l.wait("250", 50)
+	l.end()
+	drain(t, i)
+	count(t, i, l).check(t, map[string]int{"virtual": 1})
+	if strings.Contains(i.Log(), "status=bounced (maildir") {
+		t.Error("mail was returned")
 	}
 }
 
