@@ -34,7 +34,7 @@ import (
 const (
 	// maxAge and maxSegment are when a process goes on with another segment.
 	maxAge     = 4 * time.Second
-	maxSegment = 16 << 20
+	maxSegment = 64 << 20
 	// maxBatch bounds what waits to be written together; who comes then syncs
 	// its own file.
 	maxBatch = 8 << 20
